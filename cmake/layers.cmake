@@ -17,6 +17,7 @@ function(fastcache_add_test layer source link)
   endif()
   add_executable(${name} "${source}")
   target_link_libraries(${name} PRIVATE fastcache_flags ${link} GTest::gmock GTest::gtest GTest::gtest_main)
+  set_property(GLOBAL APPEND PROPERTY fastcache_tests_of_${layer} ${name})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
   add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   if(name MATCHES "_slow_test$")
@@ -92,8 +93,7 @@ function(fastcache_layers)
   set_property(GLOBAL PROPERTY fastcache_below ${made} ${below})
 endfunction()
 
-# fastcache_uses(layer PUBLIC a b PRIVATE c): nothing if the layer is not there yet. Its tests see the private ones too,
-# except llama::common, whose headers belong to the facade alone.
+# fastcache_uses(layer PUBLIC a b PRIVATE c): nothing if the layer is not there yet. The layer's own tests see c too.
 function(fastcache_uses layer)
   cmake_parse_arguments(PARSE_ARGV 1 use "" "" "PUBLIC;PRIVATE")
   set(library fastcache_${layer})
@@ -106,6 +106,10 @@ function(fastcache_uses layer)
   else()
     target_link_libraries(${library} PUBLIC ${use_PUBLIC} PRIVATE ${use_PRIVATE})
   endif()
+  get_property(tests GLOBAL PROPERTY fastcache_tests_of_${layer})
+  foreach(test ${tests})
+    target_link_libraries(${test} PRIVATE ${use_PRIVATE})
+  endforeach()
 endfunction()
 
 function(fastcache_program)

@@ -30,7 +30,7 @@ fastcache_import(llama llama)
 fastcache_import(common-base llama-common-base)
 fastcache_import(httplib cpp-httplib)
 fastcache_import(common llama-common)
-fastcache_import(hash vendor-hash)
+fastcache_import(hash vendor-hash)  # mtmd digests images with it
 fastcache_import(mtmd mtmd)
 
 target_link_libraries(llama::ggml-base INTERFACE Threads::Threads ${CMAKE_DL_LIBS} m)

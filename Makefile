@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+# The two to know: make run, make test. Both do all set-up first. Everything else: make help.
+
+MAKEFLAGS += --no-print-directory
+override PROMPT := $(value PROMPT)
+override MODEL := $(value MODEL)
+export PROMPT MODEL
+.PHONY: run test help setup build format tidy asan tsan slow-test bench-peers clean
+
+run: build ## chat with the embedded model; PROMPT="..." for one answer, MODEL=file.gguf for another model
+	@build/release/fastcache run $${MODEL:+-m "$$MODEL"} $${PROMPT:+-p "$$PROMPT"}
+
+test: build ## all set-up, then the fast tests
+	@ctest --preset release
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: ## system packages, libllama and the embedded model
+	@scripts/setup
+
+build: setup ## build/release/fastcache and all tests
+	@scripts/build release >&2
+
+format: ## format our files in place
+	@scripts/setup --dev
+	@scripts/format
+
+tidy: build ## clang-tidy over all of src/
+	@scripts/setup --dev
+	@scripts/tidy
+
+asan: setup ## fast tests with the address and undefined-behaviour sanitizers
+	@scripts/build asan >&2
+	@ctest --preset asan
+
+tsan: setup ## fast tests with the thread sanitizer (builds another libllama the first time)
+	@scripts/build tsan >&2
+	@ctest --preset tsan
+
+slow-test: build ## the slow tests
+	@ctest --preset slow
+
+bench-peers: build ## compare with other programs on this machine
+	@if [ -x tools/peers/run ]; then tools/peers/run; else echo "there is no tools/peers/run yet" >&2; exit 1; fi
+
+clean: ## remove build/; the per-user cache stays
+	@rm -rf build

@@ -182,7 +182,7 @@ def download(project: str, version: str, file_name: str, sha256: str, target: pa
     for leftover in target.parent.glob(f".{target.name}.part*"):
         leftover.unlink()
     temporary = target.with_name(f".{target.name}.part")
-    reason = ""
+    reasons = []
     for attempt in (fetch_directly, fetch_directly, fetch_by_pip):
         try:
             if attempt is fetch_by_pip:
@@ -190,17 +190,17 @@ def download(project: str, version: str, file_name: str, sha256: str, target: pa
             else:
                 fetch_directly(project, file_name, temporary)
         except (OSError, ValueError, ImportError, SetupError, subprocess.CalledProcessError) as error:
-            reason = str(error)
+            reasons.append(str(error))
             continue
         actual = sha256_of(temporary)
         if actual == sha256:
             publish(temporary, target)
             verified(target, sha256)
             return
-        reason = f"its sha256 is {actual}, expected {sha256}"
+        reasons.append(f"its sha256 is {actual}, expected {sha256}")
         temporary.unlink()
     temporary.unlink(missing_ok=True)
-    raise SetupError(f"could not download {file_name} of {project} {version}: {reason}")
+    raise SetupError(f"could not download {file_name} of {project} {version}: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def unzip_member(archive: pathlib.Path, member: str, sha256: str, target: pathlib.Path) -> None:

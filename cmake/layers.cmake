@@ -4,6 +4,7 @@
 #   foo_test.cc       program foo_test, ctest label fast      foo_slow_test.cc  the same, label slow
 #   foo_bench.cc      program foo_bench (target "benchmarks") foo_fuzz.cc       libFuzzer program (FASTCACHE_FUZZ=ON)
 #   foo_main.cc       program foo
+#   testing/foo.cc    part of fastcache_<layer>_testing: test support, linked by the tests of this layer and those above
 # A layer links to all layers below it. A folder without .cc files is an interface library.
 
 set_property(GLOBAL PROPERTY fastcache_below "")
@@ -52,8 +53,15 @@ function(fastcache_layer layer below)
   endif()
 
   if(FASTCACHE_TESTS)
+    file(GLOB support CONFIGURE_DEPENDS "${folder}/testing/*.cc")
+    if(support)
+      add_library(${library}_testing STATIC ${support})
+      target_link_libraries(${library}_testing PUBLIC ${library})
+      set_property(GLOBAL APPEND PROPERTY fastcache_testing ${library}_testing)
+    endif()
+    get_property(testing GLOBAL PROPERTY fastcache_testing)
     foreach(source ${tests})
-      fastcache_add_test(${layer} "${source}" ${library})
+      fastcache_add_test(${layer} "${source}" "${testing};${library}")
     endforeach()
   endif()
   if(benchmark_FOUND)
@@ -122,7 +130,9 @@ endfunction()
 # tests/*.cc may use every layer.
 function(fastcache_cross_layer_tests)
   if(FASTCACHE_TESTS)
-    get_property(all GLOBAL PROPERTY fastcache_below)
+    get_property(below GLOBAL PROPERTY fastcache_below)
+    get_property(testing GLOBAL PROPERTY fastcache_testing)
+    set(all ${testing} ${below})
     file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/*_test.cc")
     foreach(source ${sources})
       fastcache_add_test(tests "${source}" "${all}")

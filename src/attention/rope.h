@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rotary position embedding: the exact angles of a model, shared by the graph, the attention kernel (position_delta)
+// and presses that undo the rotation. Immutable after construction, so any thread may read it.
+// source: RoFormer, arXiv 2104.09864; llama3 scaling as in the Llama 3.1 release; YaRN, arXiv 2309.00071
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace fastcache::attention {
+
+enum class RopeStyle { adjacent, halves };  // pairs (2i, 2i+1): llama ("norm") | (i, i + n_dims/2): "neox"
+
+struct RopeTable {
+  RopeStyle style = RopeStyle::adjacent;
+  int n_dims = 0;                        // rotated channels of a head; the rest pass unchanged
+  std::vector<float> inverse_frequency;  // [n_dims/2], radians per position, scaling applied
+  float magnitude = 1.0f;                // YaRN's factor on cos and sin
+};
+
+// Fills cos_sin[n_dims]: cos of pair i at 2i, sin at 2i+1, for one position (negative undoes a rotation when
+// magnitude is 1). The angle is computed in double.
+void rope_angles(const RopeTable& table, int32_t position, float* cos_sin);
+
+// Rotates one head in place. x: [head_dim].
+void rope_rotate(const RopeTable& table, const float* cos_sin, float* x);
+
+}  // namespace fastcache::attention

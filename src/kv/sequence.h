@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// One sequence's cache: its tokens, and per (layer, KV head) a block table of pages.
+//
+// Owner: the engine thread, for every call that is not const. During a step compute threads call head_rows()
+// and slot() and write the rows that append() made; the views hold until the next call that is not const.
+//
+// A sequence has three different numbers: token_count() (context, usage), next_position() (RoPE, windows) and
+// rows_held() (memory, cost). They part company with M-RoPE and with compression.
+//
+// Scarcity is a value: what returns false has changed nothing. Pages may have several owners (fork, attach,
+// blocks); whoever writes such a page first takes a copy of it, which append() counts and allocates like any
+// other page.
+//
+// A step: append() -> write each slot() -> attention over head_rows(). A step that failed: truncate_to(the
+// old count).
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "kv/block.h"
+#include "kv/head_table.h"
+#include "kv/page_pool.h"
+#include "kv/token_table.h"
+
+namespace fastcache::kv {
+
+struct RowSlot {
+  PageRef page;
+  int row = 0;
+  KvType type = KvType::bf16;
+};
+
+struct SequenceBytes {
+  size_t exclusive = 0;  // what release() would free
+  size_t shared = 0;
+};
+
+// Rows made by a press (merged, or of another element type) instead of kept ones.
+struct NewRows {
+  KvType type = KvType::bf16;
+  std::span<const int32_t> tokens;  // [n], strictly ascending: the token that each row stands for
+  const float* k = nullptr;         // [n, head_dim]
+  const float* v = nullptr;         // [n, head_dim]
+};
+
+class Sequence {
+ public:
+  // The pool must allow the shape's type, and outlive the sequence.
+  Sequence(PagePool& pool, const CacheShape& shape);
+  ~Sequence() { release(); }
+  Sequence(Sequence&& other) noexcept;
+  Sequence& operator=(Sequence&& other) noexcept;
+
+  const CacheShape& shape() const { return shape_; }
+  const TokenTable& tokens() const { return tokens_; }
+  int token_count() const { return tokens_.size(); }
+  int32_t next_position() const { return tokens_.next_position(); }
+  int rows_held(int layer, int head) const { return table(layer, head).n_rows; }
+  int row_token(int layer, int head, int row) const { return table(layer, head).row_token(row); }
+  const HeadTable& table(int layer, int head) const { return heads_[pair(layer, head)]; }
+  SequenceBytes bytes() const;  // walks the tables
+
+  // --- a step
+  void set_state(PageState state) {
+    state_ = state;
+  }  // what new pages count as: prefill (at first) or decode
+  size_t pages_to_append(int n_tokens) const;
+  // Rows for all layers and heads at once. Positions may not fall; append_text takes the next ones.
+  [[nodiscard]] bool append(std::span<const Token> tokens);
+  [[nodiscard]] bool append_text(std::span<const int32_t> ids);
+  HeadRows head_rows(int layer, int head) const { return table(layer, head).view(tokens_); }
+  RowSlot slot(int layer, int head, int i) const;   // of the i-th token of the last append
+  RowSlot row(int layer, int head, int row) const;  // of any row: for readers
+  // Forgets the tokens from token_count on; never fails. What a sliding window freed does not come back.
+  void truncate_to(int token_count) noexcept;
+  void release() noexcept;  // all tokens and pages
+
+  // --- sharing
+  Sequence fork() const;                  // same content, no copy of any page yet
+  bool can_share_block(int block) const;  // full, and all its rows are still there, uncompressed
+  Block share_block(int block) const;     // tokens [block * rows, (block + 1) * rows)
+  // Starts an empty sequence from blocks of its shape; allocates nothing. tokens: exactly those of the
+  // blocks.
+  void attach(std::span<const Block* const> blocks, std::span<const Token> tokens);
+
+  // --- compression, one (layer, head) at a time: false leaves the head as it was. Works in a full pool:
+  // pages that this sequence owns alone are compacted in place, others copied with the pool's reserve. rows:
+  // strictly ascending, of those held now.
+  [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows);
+  [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
+
+  // Frees a layer's pages all of whose rows stand before the position (sliding windows).
+  void free_before(int layer, int32_t position) noexcept;
+
+  // Throws Error (internal) when an invariant does not hold. Page counts: check_consistency in accounting.h.
+  void check() const;
+
+ private:
+  int pair(int layer, int head) const { return layer * shape_.n_kv_heads + head; }
+  int tail_room(const HeadTable& head) const;  // rows that fit into its last page
+  size_t pages_to_extend(const HeadTable& head, int n) const;
+  const PageId* extend(HeadTable& head, int n, const PageId* fresh);
+  void copy_tail(HeadTable& head, PageId fresh);
+  void cut_rows(HeadTable& head, int n_kept) noexcept;
+  void clear_rows(const TableEntry& entry, int begin, int end) const;
+  void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens);
+
+  PagePool* pool_;
+  CacheShape shape_;
+  PageState state_ = PageState::prefill;
+  TokenTable tokens_;
+  std::vector<HeadTable> heads_;  // [n_layers][n_kv_heads]
+  int n_new_ = 0;                 // tokens of the last append, while slot() may be asked
+  std::vector<PageId> fresh_;     // scratch of append
+};
+
+}  // namespace fastcache::kv

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Linear layers from ONE canonical packed weight format, the same bytes for prefill (GEMM) and decode (GEMV).
 //
-// Quantised weights: unsigned 4- or 8-bit codes with a scale and a min per block, 16 output columns interleaved; inputs
-// are quantised to int8 with one scale per 32 channels, once per input. The mapping from the file's type is exact.
-// Float weights (f32, f16, bf16) keep their storage type and are multiplied in f32 or by VDPBF16PS.
-// An output element is summed in one fixed order over the input channels: its bits depend on neither the number of
-// rows, the tile shape, nor the number of threads.
+// Quantised weights: unsigned 4- or 8-bit codes with a scale and a min per block, 16 output columns
+// interleaved; inputs are quantised to int8 with one scale per 32 channels, once per input. The mapping from
+// the file's type is exact. Float weights (f32, f16, bf16) keep their storage type and are multiplied in f32
+// or by VDPBF16PS. An output element is summed in one fixed order over the input channels: its bits depend on
+// neither the number of rows, the tile shape, nor the number of threads.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +24,8 @@ struct WeightSource {
   int ggml_type = 0;           // enum ggml_type
   const void* data = nullptr;  // [n_out rows of n_in weights], the type's block format
   int n_out = 0;
-  int n_in = 0;                // multiple of 32
-  const char* name = "";       // for error messages
+  int n_in = 0;           // multiple of 32
+  const char* name = "";  // for error messages
 };
 
 struct ActivationTile;
@@ -34,8 +34,8 @@ struct KernelTable;
 
 enum class InputKind { int8_blocks, f32 };  // what a packed matrix multiplies with
 
-// Packed weights; immutable, read by all threads. Several sources with the same n_in may be stacked along the outputs
-// (q/k/v, gate/up): each segment keeps its own exact type.
+// Packed weights; immutable, read by all threads. Several sources with the same n_in may be stacked along the
+// outputs (q/k/v, gate/up): each segment keeps its own exact type.
 class PackedMatrix {
  public:
   PackedMatrix();
@@ -60,25 +60,26 @@ class PackedMatrix {
 // True for the ggml types that pack() takes: Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K..Q6_K, F16, BF16, F32.
 bool can_pack(int ggml_type);
 
-// Stacks the sources along the outputs. Throws Error (unsupported) for a type outside can_pack() or an n_in that is
-// not a multiple of 32.
+// Stacks the sources along the outputs. Throws Error (unsupported) for a type outside can_pack() or an n_in
+// that is not a multiple of 32.
 PackedMatrix pack(std::span<const WeightSource> sources);
 
-// gate and up [n_out, n_in] interleaved so that one tile holds both halves of the same output channels; only for
-// matmul with Epilogue::silu_mul. Both must have n_out a multiple of 32.
+// gate above up, paired so that one task computes both halves of the same output channels; only for matmul
+// with Epilogue::silu_mul or gelu_mul. Throws Error (unsupported) unless both have the same n_out, a multiple
+// of 32.
 PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up);
 
 // One row of the matrix, dequantised: the token embedding of a tied output head. out: [n_in].
 void get_row(const PackedMatrix& matrix, int row, float* out);
 
-// The input rows of a matmul, in the forms that its weights need. Owned by the step context and reused; reserve() on
-// the engine thread, then each row is filled by exactly one thread.
+// The input rows of a matmul, in the forms that its weights need. Owned by the step context and reused;
+// reserve() on the engine thread, then each row is filled by exactly one thread.
 class Activations {
  public:
   void reserve(int n_rows, int n_in, bool int8_blocks, bool f32);
 
-  // Fills row from x [n_in]. Thread-safe for different rows. First channel and length let a producer fill parts of a
-  // row (both multiples of 32).
+  // Fills row from x [n_in]. Thread-safe for different rows. First channel and length let a producer fill
+  // parts of a row (both multiples of 32).
   void set_row(int row, const float* x) { set_part(row, 0, n_in_, x); }
   void set_part(int row, int first_channel, int n_channels, const float* x);
 
@@ -113,17 +114,17 @@ enum class Epilogue {
 struct MatmulArgs {
   const PackedMatrix* weights = nullptr;
   const Activations* input = nullptr;
-  int n_rows = 0;                          // rows of input used
+  int n_rows = 0;  // rows of input used
   Epilogue epilogue = Epilogue::store;
-  const float* bias = nullptr;             // [n_out] or null
+  const float* bias = nullptr;             // [n_out] or null; gate_up: gate's, then up's
   float* out = nullptr;                    // [n_rows, out_stride]: store and add
   size_t out_stride = 0;                   // in floats
   const float* residual = nullptr;         // [n_rows, out_stride]: add
   Activations* out_activations = nullptr;  // [n_rows, n_out/2]: silu_mul, gelu_mul
 };
 
-// Does the tasks of one matmul; called once on each compute thread, after range.tasks was reset. Allocates nothing,
-// never throws.
+// Does the tasks of one matmul; called once on each compute thread, after range.tasks was reset. Allocates
+// nothing, never throws.
 void matmul(const MatmulArgs& args, const WorkRange& range) noexcept;
 
 }  // namespace fastcache::linear

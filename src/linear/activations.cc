@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cassert>
+#include <cstring>
+
+#include "linear/kernels.h"
+#include "linear/linear.h"
+
+namespace fastcache::linear {
+namespace {
+
+// Byte offsets of the arrays of one tile of rows.
+struct TileOffsets {
+  size_t records, scaled_sums[2], negative_sums[2], values, total;
+};
+
+TileOffsets tile_offsets(int n_in, bool int8_blocks, bool f32) {
+  const size_t blocks = static_cast<size_t>(n_in) / kBlockChannels;
+  const size_t sums = blocks * kTileRows * 4;
+  const auto line = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+  TileOffsets at{};
+  const auto place = [&at, &line](size_t bytes) {
+    const size_t offset = at.total;
+    at.total += line(bytes);
+    return offset;
+  };
+  at.records = place(int8_blocks ? blocks * sizeof(QuantizedRecord) : 0);
+  for (int i = 0; i < 2; ++i) at.scaled_sums[i] = place(int8_blocks ? sums * (i + 1) : 0);
+  for (int i = 0; i < 2; ++i) at.negative_sums[i] = place(int8_blocks ? sums * (i + 1) : 0);
+  at.values = place(f32 ? blocks * kTileRows * kBlockChannels * sizeof(float) : 0);
+  return at;
+}
+
+}  // namespace
+
+void Activations::reserve(int n_rows, int n_in, bool int8_blocks, bool f32) {
+  assert(n_rows >= 0 && n_in > 0 && n_in % kBlockChannels == 0);
+  n_rows_ = n_rows;
+  n_in_ = n_in;
+  has_int8_ = int8_blocks;
+  has_f32_ = f32;
+  tile_bytes_ = tile_offsets(n_in, int8_blocks, f32).total;
+  const size_t bytes = tile_bytes_ * static_cast<size_t>(ceil_div(n_rows, kTileRows));
+  if (bytes > memory_.size()) memory_ = AlignedBuffer(bytes);
+}
+
+ActivationTile Activations::tile(int index) const {
+  const TileOffsets at = tile_offsets(n_in_, has_int8_, has_f32_);
+  const std::byte* base = memory_.data() + static_cast<size_t>(index) * tile_bytes_;
+  ActivationTile tile;
+  tile.records = reinterpret_cast<const QuantizedRecord*>(base + at.records);
+  for (int i = 0; i < 2; ++i) {
+    tile.scaled_sums[i] = reinterpret_cast<const float*>(base + at.scaled_sums[i]);
+    tile.negative_sums[i] = reinterpret_cast<const int32_t*>(base + at.negative_sums[i]);
+  }
+  tile.values = reinterpret_cast<const float*>(base + at.values);
+  return tile;
+}
+
+QuantizedSlots Activations::slots(int row, int first_channel) {
+  const ActivationTile tile = this->tile(row / kTileRows);  // our own memory: the const_casts are sound
+  const size_t block = static_cast<size_t>(first_channel) / kBlockChannels;
+  QuantizedSlots slots;
+  slots.row = row % kTileRows;
+  slots.records = const_cast<QuantizedRecord*>(tile.records) + block;
+  for (size_t i = 0; i < 2; ++i) {
+    slots.scaled_sums[i] = const_cast<float*>(tile.scaled_sums[i]) + block * kTileRows * (i + 1);
+    slots.negative_sums[i] = const_cast<int32_t*>(tile.negative_sums[i]) + block * kTileRows * (i + 1);
+  }
+  return slots;
+}
+
+float* Activations::value_slot(int row, int first_channel) {
+  const size_t block = static_cast<size_t>(first_channel) / kBlockChannels;
+  const float* values = tile(row / kTileRows).values;
+  return const_cast<float*>(values) +
+         (block * kTileRows + static_cast<size_t>(row % kTileRows)) * kBlockChannels;
+}
+
+void Activations::set_part_with(const KernelTable& table, int row, int first_channel, int n_channels,
+                                const float* x) {
+  assert(row >= 0 && row < n_rows_ && first_channel >= 0 && first_channel + n_channels <= n_in_);
+  assert(first_channel % kBlockChannels == 0 && n_channels % kBlockChannels == 0);
+  const int n_blocks = n_channels / kBlockChannels;
+  if (has_int8_) table.quantize(x, n_blocks, slots(row, first_channel));
+  if (has_f32_) {
+    float* to = value_slot(row, first_channel);
+    for (int b = 0; b < n_blocks; ++b) {
+      std::memcpy(to + static_cast<size_t>(b) * kTileRows * kBlockChannels,
+                  x + static_cast<size_t>(b) * kBlockChannels, kBlockChannels * sizeof(float));
+    }
+  }
+}
+
+void Activations::set_part(int row, int first_channel, int n_channels, const float* x) {
+  set_part_with(kernels(), row, first_channel, n_channels, x);
+}
+
+void Activations::get_row(int row, float* out) const {
+  const ActivationTile from = tile(row / kTileRows);
+  const int r = row % kTileRows;
+  for (int i = 0; i < n_in_; ++i) {
+    const int block = i / kBlockChannels, channel = i % kBlockChannels;
+    out[i] = has_int8_
+                 ? from.records[block].scales[r] * static_cast<float>(from.records[block].codes[r][channel])
+                 : from.values[(static_cast<size_t>(block) * kTileRows + r) * kBlockChannels + channel];
+  }
+}
+
+}  // namespace fastcache::linear

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner kernels of linear/, one table per instruction set. All tables give the same bits: every output
+// element is
+//     for each block of 32 channels, in order; for each of its scales (1, or 2 for blocks of 16):
+//       dot  = exact integer sum of code * activation (formats with has_min), or of (code - offset) *
+//       activation sum  = fma(float(dot), scale * activation_scale, sum) sum  = fma(min, activation_scale *
+//       float(sum of activations), sum)        formats with has_min
+// and for float weights: part = 0; part = fma(weight, input, part) over 32 channels in order; sum = sum +
+// part.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/cpu_features.h"
+#include "linear/activations_layout.h"
+#include "linear/format.h"
+#include "linear/linear.h"
+
+namespace fastcache::linear {
+
+struct TileArgs {
+  const std::byte* strip = nullptr;  // records of 16 columns
+  int n_blocks = 0;
+  int n_rows = 0;  // 1 .. kTileRows, the first rows of the tile
+  ActivationTile input;
+  float* out = nullptr;  // [kTileRows][16], 64-byte aligned
+};
+
+enum class Gate { silu, gelu };
+
+struct KernelTable {
+  Isa isa;
+  std::array<void (*)(const TileArgs&), kFormatCount> tile;  // by FormatId
+  void (*quantize)(const float* x, int n_blocks, const QuantizedSlots& out);
+  // out[i] = silu(gate[i]) * up[i], or gelu; n is a multiple of 16. silu(x) = x / (1 + exp(-x)), exp within
+  // 1e-6.
+  void (*gate_up)(Gate kind, const float* gate, const float* up, int n, float* out);
+};
+
+extern const KernelTable kPortableKernels;
+#if defined(__x86_64__)
+extern const KernelTable kAvx2Kernels, kAvx512Kernels;
+#endif
+
+std::span<const KernelTable* const> supported_kernels();  // on this CPU, best first
+const KernelTable& kernels();                             // for selected_isa(); may throw at the first call
+
+// matmul() with the kernels named by the caller.
+void matmul_with(const KernelTable& table, const MatmulArgs& args, const WorkRange& range) noexcept;
+
+}  // namespace fastcache::linear

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+#include "linear/kernels.h"
+#include "linear/matmul_plan.h"
+#include "linear/packed_impl.h"
+
+namespace fastcache::linear {
+namespace {
+
+using TileOut = float[kTileRows * kStripColumns];
+
+bool is_gate(Epilogue epilogue) { return epilogue == Epilogue::silu_mul || epilogue == Epilogue::gelu_mul; }
+
+void check(const MatmulArgs& args) {
+  assert(args.weights != nullptr && args.input != nullptr && args.n_rows <= args.input->n_rows());
+  assert(args.weights->n_in() == args.input->n_in());
+  assert(!args.weights->needs(InputKind::int8_blocks) || args.input->has_int8());
+  assert(!args.weights->needs(InputKind::f32) || args.input->has_f32());
+  assert(args.weights->impl().gate_up == is_gate(args.epilogue));
+  if (is_gate(args.epilogue)) {
+    assert(args.out_activations != nullptr && args.out_activations->n_in() == args.weights->n_out() / 2);
+    assert(args.out_activations->n_rows() >= args.n_rows);
+  } else {
+    assert(args.out != nullptr && args.out_stride >= static_cast<size_t>(args.weights->n_out()));
+    assert(args.epilogue != Epilogue::add || args.residual != nullptr);
+  }
+  (void)args;
+}
+
+MatmulPlan plan(const MatmulArgs& args, int n_threads) {
+  const PackedMatrix::Impl& weights = args.weights->impl();
+  const Format& format = format_of(weights.segments[0].format);
+  const int n_blocks = weights.n_in / kBlockChannels;
+  MatmulShape shape;
+  shape.n_rows = args.n_rows;
+  shape.n_in = weights.n_in;
+  shape.strips_per_unit = weights.gate_up ? 4 : 1;
+  shape.n_units = weights.n_strips / shape.strips_per_unit;
+  shape.strip_bytes = static_cast<int>(weights.strip_bytes(weights.segments[0].format));
+  const size_t block_bytes = format.is_float()
+                                 ? sizeof(float) * kTileRows * kBlockChannels
+                                 : sizeof(QuantizedRecord) + sizeof(float) * kTileRows * format.sub_blocks;
+  shape.tile_bytes = static_cast<int>(block_bytes) * n_blocks;
+  shape.n_threads = n_threads;
+  return plan_matmul(shape);
+}
+
+struct Task {
+  int first_tile, end_tile, first_unit, end_unit;
+};
+
+class Worker {
+ public:
+  Worker(const KernelTable& table, const MatmulArgs& args)
+      : table_(table), args_(args), weights_(args.weights->impl()) {}
+
+  void run(const Task& task) const {
+    for (int unit = task.first_unit; unit < task.end_unit; ++unit) {
+      for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
+        if (weights_.gate_up) {
+          gate_unit(unit, tile);
+        } else {
+          plain_unit(unit, tile);
+        }
+      }
+    }
+  }
+
+ private:
+  int rows_of(int tile) const { return std::min(kTileRows, args_.n_rows - tile * kTileRows); }
+
+  void multiply(const Strip& strip, int tile, float* out) const {
+    TileArgs tile_args;
+    tile_args.strip = strip.data;
+    tile_args.n_blocks = weights_.n_in / kBlockChannels;
+    tile_args.n_rows = rows_of(tile);
+    tile_args.input = args_.input->tile(tile);
+    tile_args.out = out;
+    table_.tile[static_cast<size_t>(strip.format)](tile_args);
+    if (args_.bias == nullptr) return;
+    for (int r = 0; r < tile_args.n_rows; ++r) {
+      for (int c = 0; c < strip.n_columns; ++c)
+        out[r * kStripColumns + c] += args_.bias[strip.first_column + c];
+    }
+  }
+
+  void plain_unit(int unit, int tile) const {
+    alignas(64) TileOut sums;
+    const Strip strip = weights_.strip(unit);
+    multiply(strip, tile, sums);
+    for (int r = 0; r < rows_of(tile); ++r) {
+      const size_t at = static_cast<size_t>(tile * kTileRows + r) * args_.out_stride + strip.first_column;
+      const float* from = sums + r * kStripColumns;
+      if (args_.epilogue == Epilogue::store) {
+        std::memcpy(args_.out + at, from, sizeof(float) * static_cast<size_t>(strip.n_columns));
+      } else {
+        for (int c = 0; c < strip.n_columns; ++c) args_.out[at + c] = args_.residual[at + c] + from[c];
+      }
+    }
+  }
+
+  // 32 channels of gate and of up, and from them one finished block of the next matmul's input.
+  void gate_unit(int unit, int tile) const {
+    alignas(64) TileOut sums[4];
+    const int half = weights_.n_strips / 2;
+    for (int i = 0; i < 4; ++i) multiply(weights_.strip((i / 2) * half + unit * 2 + i % 2), tile, sums[i]);
+    const Gate kind = args_.epilogue == Epilogue::silu_mul ? Gate::silu : Gate::gelu;
+    for (int r = 0; r < rows_of(tile); ++r) {
+      alignas(64) float channels[kBlockChannels];
+      for (int i = 0; i < 2; ++i) {
+        const float* gate = sums[i] + r * kStripColumns;
+        table_.gate_up(kind, gate, sums[2 + i] + r * kStripColumns, kStripColumns,
+                       channels + i * kStripColumns);
+      }
+      args_.out_activations->set_part_with(table_, tile * kTileRows + r, unit * kBlockChannels,
+                                           kBlockChannels, channels);
+    }
+  }
+
+  const KernelTable& table_;
+  const MatmulArgs& args_;
+  const PackedMatrix::Impl& weights_;
+};
+
+}  // namespace
+
+void matmul_with(const KernelTable& table, const MatmulArgs& args, const WorkRange& range) noexcept {
+  if (args.n_rows <= 0) return;
+  check(args);
+  const MatmulPlan cut = plan(args, range.n_threads);
+  const int n_tiles = ceil_div(args.n_rows, kTileRows);
+  const int n_units = args.weights->impl().n_strips / (args.weights->impl().gate_up ? 4 : 1);
+  const Worker worker(table, args);
+  for (int i = range.tasks->take(); i < cut.n_tasks(); i = range.tasks->take()) {
+    const int tile = i / cut.n_groups * cut.tiles_per_block, unit = i % cut.n_groups * cut.units_per_group;
+    worker.run({tile, std::min(n_tiles, tile + cut.tiles_per_block), unit,
+                std::min(n_units, unit + cut.units_per_group)});
+  }
+}
+
+void matmul(const MatmulArgs& args, const WorkRange& range) noexcept { matmul_with(kernels(), args, range); }
+
+}  // namespace fastcache::linear

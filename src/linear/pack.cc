@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ggml.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "base/bf16.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "linear/kernels.h"
+#include "linear/packed_impl.h"
+#include "linear/source_blocks.h"
+
+namespace fastcache::linear {
+namespace {
+
+std::string type_name(int ggml_type) {
+  const bool known = ggml_type >= 0 && ggml_type < GGML_TYPE_COUNT;
+  const char* name = known ? ggml_type_name(static_cast<enum ggml_type>(ggml_type)) : nullptr;
+  return name != nullptr ? name : fmt::format("number {}", ggml_type);
+}
+
+const SourceType& checked_type(const WeightSource& source) {
+  const SourceType* type = find_source_type(source.ggml_type);
+  if (type == nullptr) {
+    throw Error{
+        Code::unsupported,
+        fmt::format(
+            "tensor '{}' has type {}, which linear layers cannot use; supported are Q4_0, Q4_1, Q5_0, "
+            "Q5_1, Q8_0, Q2_K to Q6_K, F16, BF16 and F32",
+            source.name, type_name(source.ggml_type))};
+  }
+  const int multiple = type->channels > kBlockChannels ? type->channels : kBlockChannels;
+  if (source.n_in <= 0 || source.n_in % multiple != 0) {
+    throw Error{Code::unsupported,
+                fmt::format("tensor '{}' ({}) has {} input channels; they must be a multiple of {}",
+                            source.name, type->name, source.n_in, multiple)};
+  }
+  if (source.n_out <= 0) {
+    throw Error{Code::unsupported, fmt::format("tensor '{}' has no output channels", source.name)};
+  }
+  return *type;
+}
+
+void put_codes(const Format& format, const SourceBlock& block, int column, std::byte* codes) {
+  for (int i = 0; i < kBlockChannels; ++i) {
+    const int group = i / 4, byte = column * 4 + i % 4;
+    if (format.codes == Codes::u8) {
+      codes[group * 64 + byte] = static_cast<std::byte>(block.codes[i]);
+    } else {
+      codes[group / 2 * 64 + byte] |= static_cast<std::byte>(block.codes[i] << (4 * (group % 2)));
+    }
+  }
+}
+
+void put_scales(const Format& format, const SourceBlock& block, int column, std::byte* record) {
+  for (int sub = 0; sub < format.sub_blocks; ++sub) {
+    const size_t at = static_cast<size_t>(sub * kStripColumns + column);
+    if (format.half_scales) {
+      std::memcpy(record + at * 2, &block.half_scale[sub], 2);
+      if (format.has_min) std::memcpy(record + format.scale_bytes() + at * 2, &block.half_min[sub], 2);
+    } else {
+      std::memcpy(record + at * 4, &block.scale[sub], 4);
+      if (format.has_min) std::memcpy(record + format.scale_bytes() + at * 4, &block.min[sub], 4);
+    }
+  }
+}
+
+// Column `column` of a strip from one row of the file. The strip's memory is zero before.
+void pack_row(const SourceType& type, const std::byte* row, int n_blocks, int column, std::byte* strip) {
+  const Format& format = format_of(type.format);
+  for (int b = 0; b < n_blocks; ++b) {
+    std::byte* record = strip + format.record_bytes() * static_cast<size_t>(b);
+    if (format.is_float()) {
+      const size_t bytes = type.block_bytes;
+      for (int i = 0; i < kBlockChannels; ++i) {
+        std::memcpy(record + static_cast<size_t>(i * kStripColumns + column) * bytes,
+                    row + static_cast<size_t>(b * kBlockChannels + i) * bytes, bytes);
+      }
+      continue;
+    }
+    SourceBlock block;
+    type.read(row, b, block);
+    put_scales(format, block, column, record);
+    put_codes(format, block, column, record + format.codes_offset());
+  }
+}
+
+void pack_segment(const SourceType& type, const WeightSource& source, std::byte* to) {
+  const int n_blocks = source.n_in / kBlockChannels;
+  const size_t row_bytes = static_cast<size_t>(source.n_in / type.channels) * type.block_bytes;
+  const size_t strip_bytes = format_of(type.format).record_bytes() * static_cast<size_t>(n_blocks);
+  const auto* rows = static_cast<const std::byte*>(source.data);
+  for (int i = 0; i < source.n_out; ++i) {
+    pack_row(type, rows + row_bytes * static_cast<size_t>(i), n_blocks, i % kStripColumns,
+             to + strip_bytes * static_cast<size_t>(i / kStripColumns));
+  }
+}
+
+float float_weight(Codes codes, const std::byte* at) {
+  uint16_t half;
+  float value;
+  std::memcpy(&half, at, sizeof half);
+  if (codes == Codes::f16) return f16_to_f32(half);
+  if (codes == Codes::bf16) return bf16_to_f32(half);
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+float stored_scale(const Format& format, const std::byte* array, int index) {
+  return float_weight(format.half_scales ? Codes::f16 : Codes::f32,
+                      array + index * (format.half_scales ? 2 : 4));
+}
+
+void get_quantised(const Format& format, const std::byte* record, int column, float* out) {
+  const std::byte* codes = record + format.codes_offset();
+  for (int i = 0; i < kBlockChannels; ++i) {
+    const int group = i / 4, byte = column * 4 + i % 4;
+    const int code = format.codes == Codes::u8
+                         ? static_cast<int>(codes[group * 64 + byte])
+                         : static_cast<int>(codes[group / 2 * 64 + byte]) >> (4 * (group % 2)) & 15;
+    const int at = i * format.sub_blocks / kBlockChannels * kStripColumns + column;
+    const float scale = stored_scale(format, record, at);
+    out[i] = format.has_min ? std::fma(scale, static_cast<float>(code),
+                                       stored_scale(format, record + format.scale_bytes(), at))
+                            : scale * static_cast<float>(code - (1 << format.offset_shift));
+  }
+}
+
+}  // namespace
+
+PackedMatrix::PackedMatrix() : impl_(std::make_unique<Impl>()) {}
+PackedMatrix::~PackedMatrix() = default;
+PackedMatrix::PackedMatrix(PackedMatrix&&) noexcept = default;
+PackedMatrix& PackedMatrix::operator=(PackedMatrix&&) noexcept = default;
+
+int PackedMatrix::n_out() const { return impl_->n_out; }
+int PackedMatrix::n_in() const { return impl_->n_in; }
+size_t PackedMatrix::bytes() const { return impl_->memory.size(); }
+
+std::string PackedMatrix::description() const {
+  std::string text;
+  for (const Segment& segment : impl_->segments) {
+    text += fmt::format("{}{} x {}", text.empty() ? "" : ", ", segment.type_name, segment.n_columns);
+  }
+  return text;
+}
+
+bool PackedMatrix::needs(InputKind kind) const {
+  for (const Segment& segment : impl_->segments) {
+    if (format_of(segment.format).is_float() == (kind == InputKind::f32)) return true;
+  }
+  return false;
+}
+
+bool can_pack(int ggml_type) { return find_source_type(ggml_type) != nullptr; }
+
+PackedMatrix pack(std::span<const WeightSource> sources) {
+  kernels();  // a wrong FASTCACHE_ISA is reported here: matmul() cannot throw
+  if (sources.empty()) throw Error{Code::internal, "pack() was called without a tensor"};
+  PackedMatrix matrix;
+  PackedMatrix::Impl& impl = matrix.impl();
+  impl.n_in = sources[0].n_in;
+  size_t bytes = 0;
+  for (const WeightSource& source : sources) {
+    const SourceType& type = checked_type(source);
+    if (source.n_in != impl.n_in) {
+      throw Error{Code::invalid_model,
+                  fmt::format("tensor '{}' has {} input channels, but '{}' beside it has {}", source.name,
+                              source.n_in, sources[0].name, impl.n_in)};
+    }
+    impl.segments.push_back({type.format, type.name, impl.n_out, source.n_out, impl.n_strips, bytes});
+    const int strips = ceil_div(source.n_out, kStripColumns);
+    impl.n_out += source.n_out;
+    impl.n_strips += strips;
+    bytes += (impl.strip_bytes(type.format) * static_cast<size_t>(strips) + 63) / 64 * 64;
+  }
+  impl.memory = AlignedBuffer(bytes);
+  for (size_t i = 0; i < sources.size(); ++i) {
+    pack_segment(checked_type(sources[i]), sources[i], impl.memory.data() + impl.segments[i].offset);
+  }
+  return matrix;
+}
+
+PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up) {
+  if (gate.n_out != up.n_out || gate.n_out % kBlockChannels != 0) {
+    throw Error{
+        Code::unsupported,
+        fmt::format(
+            "tensors '{}' and '{}' have {} and {} output channels; they must be equal and a multiple of 32",
+            gate.name, up.name, gate.n_out, up.n_out)};
+  }
+  const WeightSource sources[] = {gate, up};
+  PackedMatrix matrix = pack(sources);
+  matrix.impl().gate_up = true;
+  return matrix;
+}
+
+void get_row(const PackedMatrix& matrix, int row, float* out) {
+  const PackedMatrix::Impl& impl = matrix.impl();
+  const Segment* segment = &impl.segments[0];
+  while (row >= segment->first_column + segment->n_columns) ++segment;
+  const int local = row - segment->first_column;
+  const Strip strip = impl.strip(segment->first_strip + local / kStripColumns);
+  const Format& format = format_of(strip.format);
+  const int column = local % kStripColumns;
+  for (int b = 0; b < impl.n_in / kBlockChannels; ++b, out += kBlockChannels) {
+    const std::byte* record = strip.data + format.record_bytes() * static_cast<size_t>(b);
+    if (!format.is_float()) {
+      get_quantised(format, record, column, out);
+      continue;
+    }
+    const size_t size = format.codes == Codes::f32 ? 4 : 2;
+    for (int i = 0; i < kBlockChannels; ++i) {
+      out[i] = float_weight(format.codes, record + static_cast<size_t>(i * kStripColumns + column) * size);
+    }
+  }
+}
+
+}  // namespace fastcache::linear

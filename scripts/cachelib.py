@@ -171,8 +171,8 @@ def fetch_by_pip(project: str, version: str, file_name: str, target: pathlib.Pat
     say(f"asking pip for {file_name}")
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         source = ["--no-binary", project] if file_name.endswith(".tar.gz") else []
-        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *source, "--dest", folder,
-                        f"{project}=={version}"], stdout=sys.stderr, check=True)
+        subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1", "--no-deps", *source,
+                        "--dest", folder, f"{project}=={version}"], stdout=sys.stderr, check=True)
         shutil.move(os.path.join(folder, file_name), target)
 
 

@@ -6,13 +6,13 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
 
 #include "base/bf16.h"
 #include "base/error.h"
+#include "kv/int8_row.h"
 
 namespace fastcache::kv {
 namespace {
@@ -20,7 +20,6 @@ namespace {
 constexpr KvType kTypes[] = {KvType::f32, KvType::bf16, KvType::int8};
 constexpr int kTile = 16;  // channels converted at a time: head_dim is a multiple of it
 constexpr int kInt8Rows = rows_per_page(KvType::int8);
-constexpr float kLargest = 3.4e38f;  // of what int8 rows scale to: 127 * (kLargest / 127) is still finite
 
 struct Sides {  // of one page
   std::byte* k;
@@ -82,37 +81,6 @@ void write_bf16(const Sides& at, int head_dim, int row, const float* k, const fl
   }
 }
 
-// The largest finite magnitude, by the order of the bits.
-float largest_magnitude(const float* x, int n) {
-  int32_t largest = 0;
-  for (int i = 0; i < n; ++i) {
-    const int32_t magnitude = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
-    largest = std::max(largest, magnitude < 0x7f800000 ? magnitude : 0);
-  }
-  return std::min(std::bit_cast<float>(largest), kLargest);
-}
-
-// NaN becomes 0, what is infinite becomes the row's largest. A row whose scale would be subnormal counts as
-// zeros.
-struct Int8Scale {
-  explicit Int8Scale(float largest) {
-    constexpr float kSmallestNormal = 0x1p-126f;
-    scale = largest / 127.0f;
-    inverse = scale < kSmallestNormal ? 0.0f : 127.0f / largest;
-    if (inverse == 0.0f) scale = 0.0f;
-  }
-  float scale = 0.0f;
-  float inverse = 0.0f;
-};
-
-// Round to nearest even, [-127, 127].
-int32_t to_code(float x, float inverse) {
-  const float zero_if_nan = x == x ? x : 0.0f;
-  const float finite = std::max(std::min(zero_if_nan, kLargest), -kLargest);
-  const float scaled = std::max(std::min(finite * inverse, 127.0f), -127.0f);
-  return std::bit_cast<int32_t>(scaled + 0x1.8p23f) - std::bit_cast<int32_t>(0x1.8p23f);
-}
-
 void write_int8(const PageRef& page, const Sides& at, int head_dim, int row, const float* k, const float* v) {
   const Int8Scale k_scale{largest_magnitude(k, head_dim)};
   const Int8Scale v_scale{largest_magnitude(v, head_dim)};
@@ -129,6 +97,13 @@ void write_int8(const PageRef& page, const Sides& at, int head_dim, int row, con
     for (int i = 0; i < kTile; ++i) value[i] = static_cast<int8_t>(to_code(v[first + i], v_scale.inverse));
     std::memcpy(at.v + int8_v(first, row, head_dim), value, sizeof(value));
   }
+}
+
+// Decodes into out [head_dim], or does nothing if that is null.
+template <class T, class Place, class Decode>
+void read_channels(const std::byte* from, int row, int head_dim, float* out, Place place, Decode decode) {
+  if (out == nullptr) return;
+  for (int d = 0; d < head_dim; ++d) out[d] = decode(get<T>(from, place(d, row, head_dim)));
 }
 
 // Moves channels of width T between rows; size_t place(d, row, head_dim).
@@ -186,30 +161,25 @@ void write_row(const PageRef& page, KvType type, int head_dim, int row, const fl
 void read_row(const PageRef& page, KvType type, int head_dim, int row, float* k, float* v) {
   assert(row >= 0 && row < rows_per_page(type));
   const Sides at = sides(page, head_dim);
-  for (int d = 0; k != nullptr && d < head_dim; ++d) {
-    switch (type) {
-      case KvType::f32:
-        k[d] = get<float>(at.k, f32_k(d, row, head_dim));
-        break;
-      case KvType::bf16:
-        k[d] = bf16_to_f32(get<bf16_t>(at.k, bf16_k(d, row, head_dim)));
-        break;
-      case KvType::int8:
-        k[d] = static_cast<float>(get<uint8_t>(at.k, int8_k(d, row, head_dim)) - 128) * page.side[row];
-        break;
+  switch (type) {
+    case KvType::f32: {
+      const auto same = [](float x) { return x; };
+      read_channels<float>(at.k, row, head_dim, k, f32_k, same);
+      read_channels<float>(at.v, row, head_dim, v, f32_v, same);
+      break;
     }
-  }
-  for (int d = 0; v != nullptr && d < head_dim; ++d) {
-    switch (type) {
-      case KvType::f32:
-        v[d] = get<float>(at.v, f32_v(d, row, head_dim));
-        break;
-      case KvType::bf16:
-        v[d] = bf16_to_f32(get<bf16_t>(at.v, bf16_v(d, row, head_dim)));
-        break;
-      case KvType::int8:
-        v[d] = static_cast<float>(get<int8_t>(at.v, int8_v(d, row, head_dim))) * page.side[kInt8Rows + row];
-        break;
+    case KvType::bf16:
+      read_channels<bf16_t>(at.k, row, head_dim, k, bf16_k, bf16_to_f32);
+      read_channels<bf16_t>(at.v, row, head_dim, v, bf16_v, bf16_to_f32);
+      break;
+    case KvType::int8: {
+      const float k_scale = page.side[row];
+      const float v_scale = page.side[kInt8Rows + row];
+      read_channels<uint8_t>(at.k, row, head_dim, k, int8_k,
+                             [=](uint8_t code) { return static_cast<float>(code - 128) * k_scale; });
+      read_channels<int8_t>(at.v, row, head_dim, v, int8_v,
+                            [=](int8_t code) { return static_cast<float>(code) * v_scale; });
+      break;
     }
   }
 }

@@ -7,9 +7,8 @@ namespace fastcache::linear {
 namespace {
 
 constexpr const KernelTable* kAllKernels[] = {
-#if defined(__x86_64__) && 0
+#if defined(__x86_64__)
     &kAvx512Kernels,
-    &kAvx2Kernels,
 #endif
     &kPortableKernels,
 };

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam between the engine and model families: a family reads its weights from a file and lays out its
+// graph. A new family is one new file and one line in family.cc (and one in hparams.cc's table of
+// architectures).
+#pragma once
+
+#include <memory>
+
+#include "base/compute_pool.h"
+#include "model/gguf_file.h"
+#include "model/hparams.h"
+#include "model/step_context.h"
+#include "model/step_graph.h"
+
+namespace fastcache::model {
+
+// Weights of one model, packed. Immutable after load, so any number of graphs may read it.
+class Family {
+ public:
+  virtual ~Family() = default;
+
+  virtual const attention::RopeTable& rope() const = 0;
+  virtual StepContext::InputForms input_forms() const = 0;
+  virtual size_t weight_bytes() const = 0;  // packed, in memory
+
+  // Appends all operations from tokens to logits. The family must outlive the graph.
+  virtual void build_graph(StepGraph& graph, StepContext& context) const = 0;
+};
+
+// Packs the weights on the pool's threads. Throws Error (invalid_model, unsupported) that names the tensor.
+std::unique_ptr<Family> load_family(const GgufFile& file, const HParams& hparams, ComputePool& pool);
+
+}  // namespace fastcache::model

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs steps of one model over one pool: tokens of many sequences in, logits out.
+// Owner: the engine thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/compute_pool.h"
+#include "kv/page_pool.h"
+#include "model/family.h"
+#include "model/step_context.h"
+#include "model/step_graph.h"
+
+namespace fastcache::model {
+
+// The cache of this model's sequences.
+kv::CacheShape cache_shape(const HParams& hparams, kv::KvType type);
+
+class Runner {
+ public:
+  // All must outlive the runner; the pool's head_dim is the model's.
+  Runner(const HParams& hparams, const Family& family, const kv::PagePool& pages, ComputePool& compute);
+
+  // One step. Each sequence has its new tokens appended; their ids are in the vocabulary. Returns the wanted
+  // logits [sum of logit_rows, n_vocab], in the order of the sequences; valid until the next step. Throws
+  // Error (internal); the caller then truncates the sequences.
+  std::span<const float> run(std::span<const StepSequence> sequences);
+
+  void set_profiling(bool on) { graph_.set_profiling(on); }
+  std::vector<StepGraph::ProfileRow> take_profile() { return graph_.take_profile(); }
+
+ private:
+  const HParams& hparams_;
+  const kv::PagePool& pages_;
+  ComputePool& compute_;
+  StepContext::InputForms forms_;
+  attention::AttentionShape shape_;
+  StepContext context_;
+  StepGraph graph_;
+};
+
+}  // namespace fastcache::model

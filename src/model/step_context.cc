@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/step_context.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace fastcache::model {
+namespace {
+
+// Buffers only grow: a long prompt's memory serves the steps after it.
+void reserve(std::vector<float>& buffer, int n_rows, int width) {
+  const size_t size = static_cast<size_t>(n_rows) * static_cast<size_t>(width);
+  if (buffer.size() < size) buffer.resize(size);
+}
+
+}  // namespace
+
+void StepContext::begin_step(std::span<const StepSequence> step, InputForms forms) {
+  sequences = step;
+  rows.clear();
+  logit_rows.clear();
+  positions.clear();
+  for (int s = 0; s < static_cast<int>(step.size()); ++s) {
+    const kv::TokenTable& tokens = step[s].sequence->tokens();
+    const int first_token = tokens.size() - step[s].n_new;
+    assert(first_token >= 0);
+    for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
+    for (int i = 0; i < step[s].n_new; ++i) {
+      const kv::Token& token = tokens[first_token + i];
+      rows.push_back({.sequence = s, .index = i, .token = token.id, .position = token.position[0]});
+      positions.push_back(token.position[0]);
+    }
+  }
+
+  const HParams& h = hparams;
+  reserve(cos_sin, n_rows(), h.rope_dims);
+  reserve(hidden, n_rows(), h.n_embd);
+  reserve(qkv, n_rows(), (h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
+  reserve(attention_out, n_rows(), h.n_heads * h.head_dim);
+  reserve(logits, n_logit_rows(), h.n_vocab);
+  embd_input.reserve(n_rows(), h.n_embd, forms.int8_blocks, forms.f32);
+  attention_input.reserve(n_rows(), h.n_heads * h.head_dim, forms.int8_blocks, forms.f32);
+  ffn_input.reserve(n_rows(), h.n_ff, forms.int8_blocks, forms.f32);
+}
+
+void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape) {
+  const int n_kv_heads = hparams.n_kv_heads;
+  const size_t n_sequences = sequences.size();
+  layers.resize(static_cast<size_t>(hparams.n_layers));
+  for (int layer = 0; layer < hparams.n_layers; ++layer) {
+    LayerViews& views = layers[static_cast<size_t>(layer)];
+    views.heads.resize(n_sequences * static_cast<size_t>(n_kv_heads));
+    views.sequences.resize(n_sequences);
+    int first_query = 0;
+    for (size_t s = 0; s < n_sequences; ++s) {
+      const std::span heads(&views.heads[s * static_cast<size_t>(n_kv_heads)],
+                            static_cast<size_t>(n_kv_heads));
+      for (int head = 0; head < n_kv_heads; ++head)
+        heads[head] = sequences[s].sequence->head_rows(layer, head);
+      views.sequences[s] = {.first_query = first_query,
+                            .n_queries = sequences[s].n_new,
+                            .query_positions = &positions[static_cast<size_t>(first_query)],
+                            .visible_new = nullptr,
+                            .heads = heads};
+      first_query += sequences[s].n_new;
+    }
+    const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);
+    views.work.plan({.shape = shape,
+                     .pages = pages,
+                     .sequences = views.sequences,
+                     .q = qkv.data(),
+                     .q_stride = stride,
+                     .out = attention_out.data(),
+                     .out_stride = static_cast<size_t>(hparams.n_heads * hparams.head_dim)},
+                    n_threads);
+  }
+}
+
+}  // namespace fastcache::model

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the operations of a step read and write: the rows of the batch, the activations between operations,
+// and the attention work of every layer. One per runner, reused from step to step, so that steady decoding
+// allocates nothing. Owner: the engine thread fills it before the step; compute threads write disjoint parts
+// of the buffers during it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "attention/attention.h"
+#include "attention/rope.h"
+#include "kv/page_pool.h"
+#include "kv/sequence.h"
+#include "linear/linear.h"
+#include "model/hparams.h"
+
+namespace fastcache::model {
+
+// The part of a step that belongs to one sequence: its newest n_new tokens, for which append() has made the
+// rows.
+struct StepSequence {
+  kv::Sequence* sequence = nullptr;
+  int n_new = 0;
+  std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
+};
+
+// One token of the flattened batch.
+struct StepRow {
+  int sequence = 0;  // index into StepContext::sequences
+  int index = 0;     // of the sequence's new tokens
+  int32_t token = 0;
+  int32_t position = 0;
+};
+
+struct StepContext {
+  StepContext(const HParams& hparams, int n_threads) : hparams(hparams), n_threads(n_threads) {}
+
+  const HParams& hparams;
+  const int n_threads;
+
+  // --- the batch
+  std::span<const StepSequence> sequences;
+  std::vector<StepRow> rows;
+  std::vector<int> logit_rows;  // indices into rows, ascending within a sequence
+  int n_rows() const { return static_cast<int>(rows.size()); }
+  int n_logit_rows() const { return static_cast<int>(logit_rows.size()); }
+
+  // --- between operations
+  std::vector<float> cos_sin;        // [n_rows, rope dims]
+  std::vector<float> hidden;         // [n_rows, n_embd]: the residual stream
+  std::vector<float> qkv;            // [n_rows, (n_heads + 2 n_kv_heads) * head_dim]
+  std::vector<float> attention_out;  // [n_rows, n_heads * head_dim]
+  std::vector<float> last_hidden;    // [n_logit_rows, n_embd]: the rows that go on after the last attention
+  std::vector<float> logits;         // [n_logit_rows, n_vocab]
+  linear::Activations embd_input;    // [n_rows, n_embd]: into qkv and gate/up
+  linear::Activations
+      attention_input;            // [n_rows, n_heads * head_dim]: into the attention's output projection
+  linear::Activations ffn_input;  // [n_rows, n_ff]: into down
+
+  // --- attention, per layer
+  struct LayerViews {
+    std::vector<kv::HeadRows> heads;  // [n_sequences, n_kv_heads]
+    std::vector<attention::AttentionSequence> sequences;
+    attention::AttentionWork work;
+  };
+  std::vector<LayerViews> layers;
+  std::vector<int32_t> positions;  // [n_rows]
+
+  // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
+  // the model's to say.
+  struct InputForms {
+    bool int8_blocks = false;
+    bool f32 = false;
+  };
+  void begin_step(std::span<const StepSequence> step, InputForms forms);
+  void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape);
+};
+
+}  // namespace fastcache::model

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/step_ops.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "model/rms_norm.h"
+
+namespace fastcache::model {
+namespace {
+
+constexpr int kRowsPerTask =
+    8;  // row-wise operations: enough work to be worth an atomic, little enough to balance
+
+int count(const StepContext& context, Rows rows) {
+  return rows == Rows::all ? context.n_rows() : context.n_logit_rows();
+}
+
+template <typename Body>
+void for_each_row(const WorkRange& range, int n_rows, const Body& body) {
+  for (int begin = range.tasks->take() * kRowsPerTask; begin < n_rows;
+       begin = range.tasks->take() * kRowsPerTask) {
+    const int end = std::min(begin + kRowsPerTask, n_rows);
+    for (int row = begin; row < end; ++row) body(row);
+  }
+}
+
+template <typename T>
+T* row_of(std::vector<T>& buffer, int row, int width) {
+  return buffer.data() + static_cast<size_t>(row) * static_cast<size_t>(width);
+}
+
+int qkv_width(const HParams& h) { return (h.n_heads + 2 * h.n_kv_heads) * h.head_dim; }
+
+}  // namespace
+
+void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedMatrix& embedding,
+                   const attention::RopeTable& rope) {
+  graph.add("embedding", [&](const WorkRange& range) {
+    for_each_row(range, context.n_rows(), [&](int row) {
+      const StepRow& step_row = context.rows[static_cast<size_t>(row)];
+      linear::get_row(embedding, step_row.token, row_of(context.hidden, row, context.hparams.n_embd));
+      attention::rope_angles(rope, step_row.position, row_of(context.cos_sin, row, rope.n_dims));
+    });
+  });
+}
+
+void add_norm(StepGraph& graph, StepContext& context, Rows rows, std::span<const float> weight) {
+  const size_t n_embd = weight.size();
+  // One row of scratch a thread, made here so that the operation allocates nothing.
+  auto scratch = std::make_shared<std::vector<std::vector<float>>>(static_cast<size_t>(context.n_threads),
+                                                                   std::vector<float>(n_embd));
+  graph.add("norm", [&context, rows, weight, n_embd, scratch](const WorkRange& range) {
+    float* normalised = (*scratch)[static_cast<size_t>(range.thread)].data();
+    for_each_row(range, count(context, rows), [&](int row) {
+      const float* hidden = row_of(context.hidden, row, static_cast<int>(n_embd));
+      rms_norm({hidden, n_embd}, weight, context.hparams.rms_eps, normalised);
+      context.embd_input.set_row(row, normalised);
+    });
+  });
+}
+
+void add_qkv(StepGraph& graph, StepContext& context, const linear::PackedMatrix& qkv, const float* bias) {
+  graph.add("qkv", [&context, &qkv, bias](const WorkRange& range) {
+    linear::matmul({.weights = &qkv,
+                    .input = &context.embd_input,
+                    .n_rows = context.n_rows(),
+                    .bias = bias,
+                    .out = context.qkv.data(),
+                    .out_stride = static_cast<size_t>(qkv_width(context.hparams))},
+                   range);
+  });
+}
+
+void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const attention::RopeTable& rope) {
+  graph.add("rope", [&context, &rope, layer](const WorkRange& range) {
+    const HParams& h = context.hparams;
+    for_each_row(range, context.n_rows(), [&](int row) {
+      const StepRow& step_row = context.rows[static_cast<size_t>(row)];
+      const float* cos_sin = row_of(context.cos_sin, row, rope.n_dims);
+      float* q = row_of(context.qkv, row, qkv_width(h));
+      for (int head = 0; head < h.n_heads + h.n_kv_heads; ++head) {  // k's heads follow q's
+        attention::rope_rotate(rope, cos_sin, q + head * h.head_dim);
+      }
+      const float* k = q + h.n_heads * h.head_dim;
+      const float* v = k + h.n_kv_heads * h.head_dim;
+      const kv::Sequence& sequence = *context.sequences[static_cast<size_t>(step_row.sequence)].sequence;
+      for (int head = 0; head < h.n_kv_heads; ++head) {
+        const kv::RowSlot slot = sequence.slot(layer, head, step_row.index);
+        kv::write_row(slot.page, slot.type, h.head_dim, slot.row, k + head * h.head_dim,
+                      v + head * h.head_dim);
+      }
+    });
+  });
+}
+
+void add_attention(StepGraph& graph, StepContext& context, int layer) {
+  graph.add("attention", [&context, layer](const WorkRange& range) {
+    context.layers[static_cast<size_t>(layer)].work.run(range);
+  });
+}
+
+void add_keep_logit_rows(StepGraph& graph, StepContext& context) {
+  graph.add("keep_rows", [&context](const WorkRange& range) {
+    if (range.thread != 0) return;  // rows move to the front in place, so in order
+    const int n_embd = context.hparams.n_embd;
+    const int width = context.hparams.n_heads * context.hparams.head_dim;
+    for (int to = 0; to < context.n_logit_rows(); ++to) {
+      const int from = context.logit_rows[static_cast<size_t>(to)];
+      if (from == to) continue;
+      std::copy_n(row_of(context.hidden, from, n_embd), n_embd, row_of(context.hidden, to, n_embd));
+      std::copy_n(row_of(context.attention_out, from, width), width,
+                  row_of(context.attention_out, to, width));
+    }
+  });
+}
+
+void add_attention_output(StepGraph& graph, StepContext& context, Rows rows,
+                          const linear::PackedMatrix& output, const float* bias) {
+  graph.add("quantise", [&context, rows](const WorkRange& range) {
+    const int width = context.hparams.n_heads * context.hparams.head_dim;
+    for_each_row(range, count(context, rows), [&](int row) {
+      context.attention_input.set_row(row, row_of(context.attention_out, row, width));
+    });
+  });
+  graph.add("attention_output", [&context, rows, &output, bias](const WorkRange& range) {
+    linear::matmul({.weights = &output,
+                    .input = &context.attention_input,
+                    .n_rows = count(context, rows),
+                    .epilogue = linear::Epilogue::add,
+                    .bias = bias,
+                    .out = context.hidden.data(),
+                    .out_stride = static_cast<size_t>(context.hparams.n_embd),
+                    .residual = context.hidden.data()},
+                   range);
+  });
+}
+
+void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const linear::PackedMatrix& gate_up,
+                   linear::Epilogue activation, const linear::PackedMatrix& down) {
+  graph.add("gate_up", [&context, rows, &gate_up, activation](const WorkRange& range) {
+    linear::matmul({.weights = &gate_up,
+                    .input = &context.embd_input,
+                    .n_rows = count(context, rows),
+                    .epilogue = activation,
+                    .out_activations = &context.ffn_input},
+                   range);
+  });
+  graph.add("down", [&context, rows, &down](const WorkRange& range) {
+    linear::matmul({.weights = &down,
+                    .input = &context.ffn_input,
+                    .n_rows = count(context, rows),
+                    .epilogue = linear::Epilogue::add,
+                    .out = context.hidden.data(),
+                    .out_stride = static_cast<size_t>(context.hparams.n_embd),
+                    .residual = context.hidden.data()},
+                   range);
+  });
+}
+
+void add_logits(StepGraph& graph, StepContext& context, const linear::PackedMatrix& head) {
+  graph.add("logits", [&context, &head](const WorkRange& range) {
+    linear::matmul({.weights = &head,
+                    .input = &context.embd_input,
+                    .n_rows = context.n_logit_rows(),
+                    .out = context.logits.data(),
+                    .out_stride = static_cast<size_t>(context.hparams.n_vocab)},
+                   range);
+  });
+}
+
+}  // namespace fastcache::model

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model/vocab_probe.h"
+
+#include <spdlog/fmt/fmt.h>
+
+#include <filesystem>
+#include <fstream>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "model/chat_template.h"
+#include "model/child_process.h"
+#include "model/libllama.h"
+#include "model/models.h"
+#include "model/vocab.h"
+
+namespace fastcache::model {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kProbeVersion = 1;  // raise it when the probe looks at more
+constexpr std::chrono::seconds kLimit{60};
+
+// Everything that this process will later do on its own with the model's metadata.
+std::string try_vocab(const GgufFile& file) {
+  silence_llama_library();
+  log().set_level(spdlog::level::off);  // no lock: another thread may hold the logger's for ever
+  const Vocab vocab(file, Vocab::Unprobed{});
+  const std::string text = "Hello, world! 123 \xC3\xA4\xE4\xBD\xA0\xF0\x9F\x99\x82\n\n  <|im_start|>x</s>";
+  for (const bool special : {false, true}) {
+    vocab.detokenize(vocab.tokenize(text, {.add_special = special, .parse_special = special}));
+  }
+  for (int token = 0; token < vocab.n_tokens(); ++token) vocab.piece(token);
+  const ChatTemplate chat(vocab);
+  try {
+    chat.apply({{"system", "x"}, {"user", "y"}, {"assistant", "z"}, {"user", "y"}}, {});
+  } catch (const Error&) {
+    // Some templates refuse some orders of roles. That is an answer.
+  }
+  return "";
+}
+
+// Empty where there is no cache folder.
+fs::path success_mark(const GgufFile& file) {
+  try {
+    const std::string version = fmt::format("{} {}", kProbeVersion, llama_version());
+    const uint64_t seed = hash64(std::as_bytes(std::span(version)));
+    return cache_folder() / "probed" / to_hex(hash128(file.header(), seed));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// Best effort: without the mark the next start just takes a little longer.
+void remember(const fs::path& mark) {
+  if (mark.empty()) return;
+  std::error_code ignored;
+  fs::create_directories(mark.parent_path(), ignored);
+  if (!std::ofstream(mark).good()) log().debug("cannot write {}", mark.string());
+}
+
+}  // namespace
+
+void probe_vocab(const GgufFile& file) {
+  using Kind = ChildOutcome::Kind;
+  const fs::path mark = success_mark(file);
+  std::error_code ignored;
+  if (!mark.empty() && fs::exists(mark, ignored)) return;
+  start_llama_library();  // before the fork: the child must not take the lock of the first call
+  log();
+  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, kLimit);
+  switch (outcome.kind) {
+    case Kind::done:
+      remember(mark);
+      return;
+    case Kind::failed:
+      throw Error{Code::invalid_model, outcome.message};
+    case Kind::crashed:
+      file.fail(fmt::format(
+          "the vocabulary or chat template crashes the loader ({}); the file is broken or hostile",
+          outcome.message));
+    case Kind::timed_out:
+      file.fail(fmt::format("the vocabulary or chat template keeps the loader busy for ever ({})",
+                            outcome.message));
+  }
+}
+
+}  // namespace fastcache::model

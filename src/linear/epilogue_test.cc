@@ -17,7 +17,8 @@ TEST_P(EpilogueTest, BiasAndResidualAreAddedToTheStoredProduct) {
     const Weights weights = quantised_weights(random_, type, n_out, n_in);
     const WeightSource source = weights.source();
     const PackedMatrix packed = pack({&source, 1});
-    const Activations input = filled(table(), packed, normal_vector(random_, static_cast<size_t>(n_rows) * n_in), n_rows);
+    const Activations input =
+        filled(table(), packed, normal_vector(random_, static_cast<size_t>(n_rows) * n_in), n_rows);
     const std::vector<float> product = store(table(), packed, input, n_rows);
     const std::vector<float> bias = normal_vector(random_, static_cast<size_t>(n_out));
     const std::vector<float> residual = normal_vector(random_, product.size());
@@ -34,7 +35,8 @@ TEST_P(EpilogueTest, BiasAndResidualAreAddedToTheStoredProduct) {
     args.out_stride = static_cast<size_t>(n_out);
     run_matmul(table(), args, 2);
     for (size_t i = 0; i < out.size(); ++i) {
-      ASSERT_EQ(out[i], residual[i] + (product[i] + bias[i % static_cast<size_t>(n_out)])) << i << " seed " << test_seed();
+      ASSERT_EQ(out[i], residual[i] + (product[i] + bias[i % static_cast<size_t>(n_out)]))
+          << i << " seed " << test_seed();
     }
   }
 }
@@ -56,7 +58,8 @@ TEST_P(EpilogueTest, GateFunctionsAreWithinTheirErrorAndHaveTheSameBitsEverywher
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = gate_value(kind, x[i]);
       // exp(-z) is within 1e-6 after the rounding of z itself, |z| 2^-23; the exponential is cut off at e^88.
-      const double relative = 1e-6 + (kind == Gate::silu ? 1.0 : 4.0 + x[i] * static_cast<double>(x[i])) * std::fabs(x[i]) * 0x1p-22;
+      const double relative = 1e-6 + (kind == Gate::silu ? 1.0 : 4.0 + x[i] * static_cast<double>(x[i])) *
+                                         std::fabs(x[i]) * 0x1p-22;
       EXPECT_NEAR(out[i], expected, std::fabs(expected) * relative + 1e-6) << x[i] << " seed " << test_seed();
     }
   }
@@ -71,7 +74,8 @@ TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
       const PackedMatrix both = pack_gate_up(gate.source(), up.source());
       const WeightSource sources[] = {gate.source(), up.source()};
       const PackedMatrix stacked = pack(sources);
-      const Activations input = filled(table(), both, normal_vector(random_, static_cast<size_t>(n_rows) * n_in), n_rows);
+      const Activations input =
+          filled(table(), both, normal_vector(random_, static_cast<size_t>(n_rows) * n_in), n_rows);
       const std::vector<float> product = store(table(), stacked, input, n_rows);
 
       Activations out, expected;
@@ -92,7 +96,8 @@ TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
         expected.set_part_with(table(), r, 0, n_out, row.data());
         out.get_row(r, got.data());
         expected.get_row(r, wanted.data());
-        ASSERT_TRUE(same_bits(got, wanted)) << ggml_type_name(type) << " row " << r << " seed " << test_seed();
+        ASSERT_TRUE(same_bits(got, wanted))
+            << ggml_type_name(type) << " row " << r << " seed " << test_seed();
         for (int i = 0; i < n_out; i += 32) {
           ASSERT_EQ(std::memcmp(out.value_slot(r, i), row.data() + i, 32 * sizeof(float)), 0);
         }
@@ -101,7 +106,8 @@ TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, EpilogueTest, ::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
+INSTANTIATE_TEST_SUITE_P(Isa, EpilogueTest,
+                         ::testing::ValuesIn(supported_kernels().begin(), supported_kernels().end()),
                          [](const auto& info) { return std::string(isa_name(info.param->isa)); });
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The bits of an output row depend on its input row and the weights alone: not on the other rows, its place among them,
-// the number of threads, or the instruction set.
+// The bits of an output row depend on its input row and the weights alone: not on the other rows, its place
+// among them, the number of threads, or the instruction set.
 #include "linear/linear_test_util.h"
 
 namespace fastcache::linear {
@@ -49,12 +49,14 @@ TEST(Invariance, RowsDoNotDependOnCompanionsPlacesOrThreads) {
           batch.insert(batch.end(), x.begin() + row * n_in, x.begin() + (row + 1) * n_in);
         }
         const int n_threads = uniform(random, 1, 4);
-        const std::vector<float> out = store(*other, c.packed, filled(*other, c.packed, batch, n_rows), n_rows, n_threads);
+        const std::vector<float> out =
+            store(*other, c.packed, filled(*other, c.packed, batch, n_rows), n_rows, n_threads);
         for (size_t r = 0; r < chosen.size(); ++r) {
-          ASSERT_TRUE(same_bits({out.data() + r * static_cast<size_t>(n_out), static_cast<size_t>(n_out)},
-                                {expected.data() + static_cast<size_t>(chosen[r]) * n_out, static_cast<size_t>(n_out)}))
-              << isa_name(other->isa) << " " << ggml_type_name(type) << " n_out " << n_out << " n_in " << n_in << " row " << r
-              << " of " << n_rows << " threads " << n_threads << " seed " << test_seed();
+          ASSERT_TRUE(same_bits(
+              {out.data() + r * static_cast<size_t>(n_out), static_cast<size_t>(n_out)},
+              {expected.data() + static_cast<size_t>(chosen[r]) * n_out, static_cast<size_t>(n_out)}))
+              << isa_name(other->isa) << " " << ggml_type_name(type) << " n_out " << n_out << " n_in " << n_in
+              << " row " << r << " of " << n_rows << " threads " << n_threads << " seed " << test_seed();
         }
       }
     }
@@ -68,7 +70,8 @@ TEST(Invariance, QuantisationHasTheSameBitsOnEveryInstructionSet) {
     const int n_in = 32 * uniform(random, 1, 8);
     std::vector<float> x = random_inputs(random, 1, n_in);
     for (int k = 0; round % 3 == 0 && k < n_in; ++k) x[k] = std::round(x[k] * 8) / 2;  // ties
-    if (round % 10 == 9) x[static_cast<size_t>(uniform(random, 0, n_in - 1))] = round % 20 == 9 ? INFINITY : NAN;
+    if (round % 10 == 9)
+      x[static_cast<size_t>(uniform(random, 0, n_in - 1))] = round % 20 == 9 ? INFINITY : NAN;
     std::vector<Activations> results(supported_kernels().size());
     for (size_t i = 0; i < results.size(); ++i) {
       results[i].reserve(3, n_in, true, true);
@@ -80,7 +83,8 @@ TEST(Invariance, QuantisationHasTheSameBitsOnEveryInstructionSet) {
     for (const Activations& result : results) {
       const ActivationTile got = result.tile(0);
       for (int b = 0; b < n_in / 32; ++b) {
-        ASSERT_EQ(std::memcmp(got.records[b].codes[1], expected.records[b].codes[1], 32), 0) << "seed " << test_seed();
+        ASSERT_EQ(std::memcmp(got.records[b].codes[1], expected.records[b].codes[1], 32), 0)
+            << "seed " << test_seed();
         ASSERT_TRUE(same_bits({&got.records[b].scales[1], 1}, {&expected.records[b].scales[1], 1}));
         for (int i = 0; i < 2; ++i) {
           const size_t at = static_cast<size_t>(b) * kTileRows * (i + 1) + 1;
@@ -104,7 +108,8 @@ TEST(Invariance, QuantisationErrorIsHalfAStep) {
     for (size_t b = 0; b < 320; b += 32) {
       float max = 0;
       for (size_t k = b; k < b + 32; ++k) max = std::max(max, std::fabs(x[k]));
-      for (size_t k = b; k < b + 32; ++k) EXPECT_LE(std::fabs(back[k] - x[k]), max / 127 * 0.50001F) << "seed " << test_seed();
+      for (size_t k = b; k < b + 32; ++k)
+        EXPECT_LE(std::fabs(back[k] - x[k]), max / 127 * 0.50001F) << "seed " << test_seed();
     }
   }
 }

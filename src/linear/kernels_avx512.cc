@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// VPDPBUSD tiles of 1 to 12 rows x 16 columns. Per block of 32 channels and row: 8 dot-product instructions with the
-// activations broadcast from memory, one conversion, one multiplication and one or two FMAs. All sums live in
-// registers, which is why every loop over rows must unroll completely.
+// VPDPBUSD tiles of 1 to 12 rows x 16 columns. Per block of 32 channels and row: 8 dot-product instructions
+// with the activations broadcast from memory, one conversion, one multiplication and one or two FMAs. All
+// sums live in registers, which is why every loop over rows must unroll completely.
 #include "linear/kernels_avx512.h"
 
 #include "base/simd.h"
@@ -48,10 +48,11 @@ FC_INLINE __m512i broadcast_group(const int8_t* x, int group) {
   return _mm512_set1_epi32(reinterpret_cast<const int32_t*>(x)[group]);
 }
 
-// One scale's worth of channels: sums[r] += scale * activation scale * dot (+ min * scaled sum), in that order.
+// One scale's worth of channels: sums[r] += scale * activation scale * dot (+ min * scaled sum), in that
+// order.
 template <FormatId kId, int kRows>
-FC_INLINE void add_sub_block(const std::byte* record, int sub, const QuantizedRecord& x, const float* scaled_sums,
-                             const int32_t* negative_sums, __m512* sums) {
+FC_INLINE void add_sub_block(const std::byte* record, int sub, const QuantizedRecord& x,
+                             const float* scaled_sums, const int32_t* negative_sums, __m512* sums) {
   constexpr Format kFormat = format_of(kId);
   constexpr int kPairs = 4 / kFormat.sub_blocks;
   constexpr bool kTwoChains = kRows <= 4;  // few rows: shorter chains of dependent dot products
@@ -67,7 +68,8 @@ FC_INLINE void add_sub_block(const std::byte* record, int sub, const QuantizedRe
     __m512i even, odd;
     load_codes<kFormat.codes>(record + kFormat.codes_offset(), p, even, odd);
 #pragma GCC unroll 12
-    for (int r = 0; r < kRows; ++r) dot[r] = _mm512_dpbusd_epi32(dot[r], even, broadcast_group(x.codes[r], 2 * p));
+    for (int r = 0; r < kRows; ++r)
+      dot[r] = _mm512_dpbusd_epi32(dot[r], even, broadcast_group(x.codes[r], 2 * p));
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
       __m512i& chain = kTwoChains ? odd_dot[r] : dot[r];
@@ -75,8 +77,9 @@ FC_INLINE void add_sub_block(const std::byte* record, int sub, const QuantizedRe
     }
   }
   const __m512 scale = load_scales<kFormat.half_scales>(record + sub * 64);
-  const __m512 min = kFormat.has_min ? load_scales<kFormat.half_scales>(record + kFormat.scale_bytes() + sub * 64)
-                                     : _mm512_setzero_ps();
+  const __m512 min = kFormat.has_min
+                         ? load_scales<kFormat.half_scales>(record + kFormat.scale_bytes() + sub * 64)
+                         : _mm512_setzero_ps();
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
     const __m512i total = kTwoChains ? _mm512_add_epi32(dot[r], odd_dot[r]) : dot[r];
@@ -117,17 +120,25 @@ void tile_of(const TileArgs& args) {
 template <FormatId kId>
 void quantised_tile(const TileArgs& args) {
   switch (args.n_rows) {
-    case 1: return tile_of<kId, 1>(args);
-    case 2: return tile_of<kId, 2>(args);
-    case 3: return tile_of<kId, 3>(args);
-    case 4: return tile_of<kId, 4>(args);
+    case 1:
+      return tile_of<kId, 1>(args);
+    case 2:
+      return tile_of<kId, 2>(args);
+    case 3:
+      return tile_of<kId, 3>(args);
+    case 4:
+      return tile_of<kId, 4>(args);
     case 5:
-    case 6: return tile_of<kId, 6>(args);
+    case 6:
+      return tile_of<kId, 6>(args);
     case 7:
-    case 8: return tile_of<kId, 8>(args);
+    case 8:
+      return tile_of<kId, 8>(args);
     case 9:
-    case 10: return tile_of<kId, 10>(args);
-    default: return tile_of<kId, 12>(args);
+    case 10:
+      return tile_of<kId, 10>(args);
+    default:
+      return tile_of<kId, 12>(args);
   }
 }
 
@@ -154,7 +165,8 @@ constinit const KernelTable kAvx512Kernels{
      avx512::quantised_tile<FormatId::q8_0>, avx512::quantised_tile<FormatId::q2_k>,
      avx512::quantised_tile<FormatId::q3_k>, avx512::quantised_tile<FormatId::q4_k>,
      avx512::quantised_tile<FormatId::q5_k>, avx512::quantised_tile<FormatId::q6_k>,
-     avx512::float_tile<FormatId::f16>, avx512::float_tile<FormatId::bf16>, avx512::float_tile<FormatId::f32>},
+     avx512::float_tile<FormatId::f16>, avx512::float_tile<FormatId::bf16>,
+     avx512::float_tile<FormatId::f32>},
     avx512::quantize,
     avx512::gate_up};
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of the AVX-512 table; each file instantiates its own templates, so that they compile side by side.
+// The parts of the AVX-512 table; each file instantiates its own templates, so that they compile side by
+// side.
 #pragma once
 
 #include "linear/kernels.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Float weights in f32 FMAs, quantisation of activations, and the gates: everything of the AVX-512 table that is not an
-// integer tile.
+// Float weights in f32 FMAs, quantisation of activations, and the gates: everything of the AVX-512 table that
+// is not an integer tile.
 #include "base/simd.h"
 #include "linear/gate_math.h"
 #include "linear/kernels_avx512.h"
@@ -37,11 +37,13 @@ void tile_of(const TileArgs& args) {
 #pragma GCC unroll 4
     for (int i = 0; i < kBlockChannels; ++i) {
       if (i * (kBytes / kBlockChannels) % 64 == 0) {
-        _mm_prefetch(reinterpret_cast<const char*>(record) + 2048 + i * (kBytes / kBlockChannels), _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(record) + 2048 + i * (kBytes / kBlockChannels),
+                     _MM_HINT_T0);
       }
       const __m512 weight = load_channel<kFormat.codes>(record, i);
 #pragma GCC unroll 12
-      for (int r = 0; r < kRows; ++r) part[r] = _mm512_fmadd_ps(weight, _mm512_set1_ps(x[r * kBlockChannels + i]), part[r]);
+      for (int r = 0; r < kRows; ++r)
+        part[r] = _mm512_fmadd_ps(weight, _mm512_set1_ps(x[r * kBlockChannels + i]), part[r]);
     }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) sums[r] = _mm512_add_ps(sums[r], part[r]);
@@ -79,15 +81,21 @@ FC_INLINE __m512i quantise_16(__m512 x, __m512 inverse) {
 template <FormatId kId>
 void float_tile(const TileArgs& args) {
   switch (args.n_rows) {
-    case 1: return tile_of<kId, 1>(args);
-    case 2: return tile_of<kId, 2>(args);
+    case 1:
+      return tile_of<kId, 1>(args);
+    case 2:
+      return tile_of<kId, 2>(args);
     case 3:
-    case 4: return tile_of<kId, 4>(args);
+    case 4:
+      return tile_of<kId, 4>(args);
     case 5:
-    case 6: return tile_of<kId, 6>(args);
+    case 6:
+      return tile_of<kId, 6>(args);
     case 7:
-    case 8: return tile_of<kId, 8>(args);
-    default: return tile_of<kId, 12>(args);
+    case 8:
+      return tile_of<kId, 8>(args);
+    default:
+      return tile_of<kId, 12>(args);
   }
 }
 
@@ -101,7 +109,8 @@ void quantize(const float* x, int n_blocks, const QuantizedSlots& out) {
     const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
     const __m512i max_bits = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
                                               _mm512_and_si512(_mm512_castps_si512(high), magnitude));
-    const float max = _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(_mm512_reduce_max_epu32(max_bits)))));
+    const float max = _mm_cvtss_f32(
+        _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(_mm512_reduce_max_epu32(max_bits)))));
     const bool zero = max < 1e-30F;  // false for a NaN, as it must be
     const __m512 inverse = _mm512_set1_ps(zero ? 0.0F : 127.0F / max);
     const __m512i low_codes = quantise_16(low, inverse), high_codes = quantise_16(high, inverse);
@@ -118,7 +127,8 @@ void gate_up(Gate kind, const float* gate, const float* up, int n, float* out) {
     const __m512 x = _mm512_loadu_ps(gate + i);
     __m512 z = x;
     if (kind == Gate::gelu) {
-      z = _mm512_mul_ps(x, _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(kGeluCubic), _mm512_set1_ps(kGeluLinear)));
+      z = _mm512_mul_ps(
+          x, _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(kGeluCubic), _mm512_set1_ps(kGeluLinear)));
     }
     const __m512 e = exp_ps(_mm512_xor_ps(z, _mm512_set1_ps(-0.0F)));
     const __m512 gated = _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0F), e));

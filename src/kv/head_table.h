@@ -32,6 +32,8 @@ struct HeadTable {
   std::vector<int32_t> row_positions;  // [n_rows] afterwards, where positions are not token indices
 
   RowPlace new_rows;  // where the last append began
+  bool stale_tail =
+      false;  // rows were cut while the last page was shared: they are still in it, until append()
 
   int row_token(int row) const { return contiguous ? first_token + row : row_tokens[row]; }
   int rows_before_token(int token) const;  // rows whose token is smaller

@@ -9,9 +9,10 @@
 // sequences (Sequence) and to prefix-cache blocks (Block), and is free again when the last of them lets go.
 // Only a page with ONE owner may be written. Counts are plain integers.
 //
-// A page is all zeros when it is handed out, so rows never written read as zeros. Those who cut or move rows
-// clear what they leave behind in a page that they own alone. Before every step append() gives each head a
-// tail of its own, so a kernel never meets another sequence's left-over rows, finite or not.
+// A page is all zeros when it is handed out, so rows never written read as zeros. Whoever cuts or moves rows
+// clears what they leave behind; where the page is shared, the next append() takes a clean copy
+// (HeadTable::stale_tail). So during a step all rows behind rows_used are zeros: a kernel may read them, and
+// no NaN of another sequence is among them.
 //
 // The mapping is made at once and touched page by page: a large pool starts instantly and costs what is used.
 #pragma once

@@ -50,7 +50,7 @@ int Sequence::tail_room(const HeadTable& head) const {
 
 size_t Sequence::pages_to_extend(const HeadTable& head, int n) const {
   const int room = tail_room(head);
-  const bool copy = room > 0 && !pool_->exclusive(head.entries.back().page);
+  const bool copy = (room > 0 || head.stale_tail) && !pool_->exclusive(head.entries.back().page);
   const int beyond = std::max(0, n - room);
   return (copy ? 1 : 0) + (beyond + shape_.rows() - 1) / shape_.rows();
 }
@@ -94,16 +94,15 @@ bool Sequence::append_text(std::span<const int32_t> ids) {
 // Returns the first fresh page that it did not take.
 const PageId* Sequence::extend(HeadTable& head, int n, const PageId* fresh) {
   const int room = tail_room(head);
+  if (room > 0 || head.stale_tail) fresh = own_tail(head, fresh);
+  head.new_rows = {static_cast<int>(head.entries.size()), 0};
   if (room > 0) {
-    if (!pool_->exclusive(head.entries.back().page)) copy_tail(head, *fresh++);
     TableEntry& tail = head.entries.back();
     head.new_rows = {static_cast<int>(head.entries.size()) - 1, tail.rows_used};
     const int taken = std::min(n, room);
     tail.rows_used = static_cast<uint16_t>(tail.rows_used + taken);
     head.n_rows += taken;
     n -= taken;
-  } else {
-    head.new_rows = {static_cast<int>(head.entries.size()), 0};
   }
   for (; n > 0; n -= shape_.rows()) {
     const int used = std::min(n, shape_.rows());
@@ -116,13 +115,19 @@ const PageId* Sequence::extend(HeadTable& head, int n, const PageId* fresh) {
   return fresh;
 }
 
-// Only the rows in use: what another owner has behind them stays out of sight.
-void Sequence::copy_tail(HeadTable& head, PageId fresh) {
+// Makes the last page one that this head may write, with nothing behind its rows in use.
+const PageId* Sequence::own_tail(HeadTable& head, const PageId* fresh) {
   TableEntry& tail = head.entries.back();
-  for (int r = 0; r < tail.rows_used; ++r)
-    copy_row(pool_->page(tail.page), r, pool_->page(fresh), r, tail.type, pool_->head_dim());
-  pool_->release(tail.page, PageOwner::sequence);
-  tail.page = fresh;
+  if (!pool_->exclusive(tail.page)) {
+    for (int r = 0; r < tail.rows_used; ++r)
+      copy_row(pool_->page(tail.page), r, pool_->page(*fresh), r, tail.type, pool_->head_dim());
+    pool_->release(tail.page, PageOwner::sequence);
+    tail.page = *fresh++;
+  } else if (head.stale_tail) {
+    clear_rows(tail, tail.rows_used, rows_per_page(tail.type));
+  }
+  head.stale_tail = false;
+  return fresh;
 }
 
 RowSlot Sequence::slot(int layer, int head, int i) const {
@@ -152,10 +157,14 @@ void Sequence::cut_rows(HeadTable& head, int n_kept) noexcept {
     if (cut == tail.rows_used) {
       pool_->release(tail.page, PageOwner::sequence);
       head.entries.pop_back();
+      head.stale_tail = false;
       continue;
     }
     tail.rows_used = static_cast<uint16_t>(tail.rows_used - cut);
-    if (pool_->exclusive(tail.page)) clear_rows(tail, tail.rows_used, tail.rows_used + cut);
+    if (pool_->exclusive(tail.page))
+      clear_rows(tail, tail.rows_used, tail.rows_used + cut);
+    else
+      head.stale_tail = true;
   }
   head.pop_tokens(n_kept);
 }

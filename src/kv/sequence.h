@@ -101,7 +101,7 @@ class Sequence {
   int tail_room(const HeadTable& head) const;  // rows that fit into its last page
   size_t pages_to_extend(const HeadTable& head, int n) const;
   const PageId* extend(HeadTable& head, int n, const PageId* fresh);
-  void copy_tail(HeadTable& head, PageId fresh);
+  const PageId* own_tail(HeadTable& head, const PageId* fresh);
   void cut_rows(HeadTable& head, int n_kept) noexcept;
   void clear_rows(const TableEntry& entry, int begin, int end) const;
   void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens);

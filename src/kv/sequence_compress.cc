@@ -97,7 +97,11 @@ bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows) {
   }
   for (const auto& [entry, how] : packing.targets)
     if (how == Packing::How::in_place) clear_rows(entry, entry.rows_used, rows_per_page(entry.type));
+  const bool same_tail =
+      entries.size() == t.entries.size() && packing.targets.back().how == Packing::How::untouched;
+  const bool stale_tail = t.stale_tail && same_tail;
   repoint(t, std::move(entries), std::move(row_tokens));
+  t.stale_tail = stale_tail;
   return true;
 }
 
@@ -137,6 +141,7 @@ void Sequence::repoint(HeadTable& head, std::vector<TableEntry> entries, std::ve
   head.row_tokens = std::move(row_tokens);
   head.contiguous = false;
   head.entries_before = 0;
+  head.stale_tail = false;
   head.renumber();
   head.rebuild_positions(tokens_);
   n_new_ = 0;
@@ -157,6 +162,7 @@ void Sequence::free_before(int layer, int32_t position) noexcept {
     if (n_entries == 0) continue;
     head.entries.erase(head.entries.begin(), head.entries.begin() + n_entries);
     head.entries_before += static_cast<int>(n_entries);
+    head.stale_tail = head.stale_tail && !head.entries.empty();
     if (head.contiguous) {
       head.first_token += n_rows;
     } else {

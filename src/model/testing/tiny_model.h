@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes small random llama-architecture GGUF files, so that tests compare every variant of the graph with
+// libllama in milliseconds.
+#pragma once
+
+#include <ggml.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace fastcache::model::test_support {
+
+struct TinyModel {
+  int n_layers = 2;
+  int n_embd = 64;
+  int n_ff = 128;
+  int n_heads = 4;
+  int n_kv_heads = 2;
+  int head_dim = 16;  // key_length; need not be n_embd / n_heads
+  int n_vocab = 320;  // synthetic vocabulary: at least 260
+  int context_length = 4096;
+  ggml_type type = GGML_TYPE_F32;  // of the matrices; widths must be multiples of its block. Norms are f32.
+  ggml_type embedding_type = GGML_TYPE_COUNT;  // COUNT: like type
+  bool tied = true;                            // no output.weight
+  bool qkv_bias = false;
+  float rope_base = 10000.0f;
+  std::string rope_scaling = {};  // "", "none", "linear", "yarn"
+  float rope_factor = 1.0f;
+  int rope_original_context = 0;
+  bool llama3_rope = false;  // rope_freqs.weight, as Llama 3.1 has it
+  std::string
+      vocab_from;  // a GGUF file to copy the vocabulary and chat template of; n_vocab is then its size
+  std::string chat_template = {};      // of the synthetic vocabulary; empty: none
+  std::string architecture = "llama";  // prefix of all keys
+  uint64_t seed = 1;
+};
+
+// Overwrites path. Synthetic vocabulary: SentencePiece with <unk> <s> </s>, the 256 byte tokens from 3 on,
+// then words.
+void write_tiny_model(const std::filesystem::path& path, const TinyModel& model);
+
+// A folder of its own for one test, removed with all that is in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+  std::string file(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace fastcache::model::test_support

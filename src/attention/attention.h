@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention of ragged query rows over paged K and V, read in place, on the compute pool.
 //
-// One call serves one layer of one step: prefill chunks and decode rows of many sequences, flattened. Query heads of
-// one KV head share each page that is read. Long sequences are split along KV at fixed absolute boundaries (a number
-// of table entries) and merged by log-sum-exp in a fixed order, so that a query's result has the same bits whatever
-// the chunking, its companions and the number of threads.
+// One call serves one layer of one step: prefill chunks and decode rows of many sequences, flattened. Query
+// heads of one KV head share each page that is read. Long sequences are split along KV at fixed absolute
+// boundaries (a number of table entries) and merged by log-sum-exp in a fixed order, so that a query's result
+// has the same bits whatever the chunking, its companions and the number of threads.
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,12 @@ namespace fastcache::attention {
 
 struct AttentionKernel;
 
-// Table entries per split along KV. Whoever frees pages at the front of a table (sliding windows) removes entries in
-// multiples of this, or leaves them with rows_used = 0: then no query's bits change.
+// Table entries per split along KV. Whoever frees pages at the front of a table (sliding windows) removes
+// entries in multiples of this, or leaves them with rows_used = 0: then no query's bits change.
 constexpr int kSplitEntries = 32;
 
 struct AttentionShape {
-  int n_heads = 0;                  // query heads; query head h reads KV head h / (n_heads / n_kv_heads)
+  int n_heads = 0;  // query heads; query head h reads KV head h / (n_heads / n_kv_heads)
   int n_kv_heads = 0;
   int head_dim = 0;                 // multiple of 16
   float scale = 0.0f;               // usually 1 / sqrt(head_dim)
@@ -35,14 +35,15 @@ struct AttentionShape {
   const RopeTable* rope = nullptr;  // needed only where a table entry has a position_delta
 };
 
-// The new rows of one sequence. Its K and V of this step are already in the pages: each head's last n_queries rows.
+// The new rows of one sequence. Its K and V of this step are already in the pages: each head's last n_queries
+// rows.
 struct AttentionSequence {
-  int first_query = 0;                          // row in q and out
+  int first_query = 0;  // row in q and out
   int n_queries = 0;
-  const int32_t* query_positions = nullptr;     // [n_queries] logical; needed with a window or a position_delta
-  const int32_t* visible_new = nullptr;         // [n_queries]: how many of the n_queries new rows query i sees;
-                                                //   null = causal (i + 1); larger inside spans that are not causal
-  std::span<const kv::HeadRows> heads;          // [n_kv_heads]; heads may hold different numbers of rows
+  const int32_t* query_positions = nullptr;  // [n_queries] logical; needed with a window or a position_delta
+  const int32_t* visible_new = nullptr;      // [n_queries]: how many of the n_queries new rows query i sees;
+                                         //   null = causal (i + 1); larger inside spans that are not causal
+  std::span<const kv::HeadRows> heads;  // [n_kv_heads]; heads may hold different numbers of rows
 };
 
 struct AttentionBatch {
@@ -55,8 +56,8 @@ struct AttentionBatch {
   size_t out_stride = 0;
 };
 
-// The step's work cut into tasks of similar size, with the scratch they need. Reused from step to step, so that steady
-// decoding allocates nothing. One per layer that may run in the same graph.
+// The step's work cut into tasks of similar size, with the scratch they need. Reused from step to step, so
+// that steady decoding allocates nothing. One per layer that may run in the same graph.
 class AttentionWork {
  public:
   AttentionWork();                                 // with the kernel of selected_isa()
@@ -69,9 +70,11 @@ class AttentionWork {
   // n_threads sizes the per-thread scratch. Throws Error (unsupported) for a head_dim that no kernel takes.
   void plan(const AttentionBatch& batch, int n_threads);
 
-  // Does the tasks; called once on each compute thread, after range.tasks was reset. Allocates nothing, never throws.
+  // Does the tasks; called once on each compute thread, after range.tasks was reset. Allocates nothing, never
+  // throws.
   void run(const WorkRange& range) noexcept;
-  // The same with q and out that were not known when planning (graph memory); the strides are the planned ones.
+  // The same with q and out that were not known when planning (graph memory); the strides are the planned
+  // ones.
   void run(const WorkRange& range, const float* q, float* out) noexcept;
 
   struct Impl;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rotary position embedding: the exact angles of a model, shared by the graph, the attention kernel (position_delta)
-// and presses that undo the rotation. Immutable after construction, so any thread may read it.
-// source: RoFormer, arXiv 2104.09864; llama3 scaling as in the Llama 3.1 release; YaRN, arXiv 2309.00071
+// Rotary position embedding: the exact angles of a model, shared by the graph, the attention kernel
+// (position_delta) and presses that undo the rotation. Immutable after construction, so any thread may read
+// it. source: RoFormer, arXiv 2104.09864; llama3 scaling as in the Llama 3.1 release; YaRN, arXiv 2309.00071
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace fastcache::attention {
@@ -17,6 +18,25 @@ struct RopeTable {
   std::vector<float> inverse_frequency;  // [n_dims/2], radians per position, scaling applied
   float magnitude = 1.0f;                // YaRN's factor on cos and sin
 };
+
+// How a model stretches its frequencies to contexts longer than it was trained on.
+struct RopeScaling {
+  enum class Kind : uint8_t { none, linear, llama3, yarn };
+  Kind kind = Kind::none;
+  double factor = 1.0;                 // new context / original context
+  double original_context = 0.0;       // tokens; llama3 and yarn
+  double low_frequency_factor = 1.0;   // llama3
+  double high_frequency_factor = 4.0;  // llama3
+  double beta_fast = 32.0;             // yarn
+  double beta_slow = 1.0;              // yarn
+  double extrapolation = 1.0;          // yarn's share of unscaled frequencies: GGUF's ext_factor
+  double magnitude = 1.0;              // attention factor of the file, beside yarn's own 1 + ln(factor) / 10
+};
+
+// divisors: [n_dims/2] what each frequency is divided by (the tensor rope_freqs.weight), or empty.
+// Throws Error (invalid_model) for parameters that make no table.
+RopeTable make_rope_table(RopeStyle style, int n_dims, double base, const RopeScaling& scaling = {},
+                          std::span<const float> divisors = {});
 
 // Fills cos_sin[n_dims]: cos of pair i at 2i, sin at 2i+1, for one position (negative undoes a rotation when
 // magnitude is 1). The angle is computed in double.

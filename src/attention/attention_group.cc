@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attention/attention_group.h"
+
+#include <algorithm>
+#include <numbers>
+
+namespace fastcache::attention {
+namespace {
+
+constexpr float kLog2e = std::numbers::log2e_v<float>;
+
+// First row at a position >= the given one.
+int first_row_at(const kv::HeadRows& head, int64_t position) {
+  if (head.row_positions == nullptr) {
+    return static_cast<int>(std::clamp<int64_t>(position - head.first_position, 0, head.n_rows));
+  }
+  return static_cast<int>(std::lower_bound(head.row_positions, head.row_positions + head.n_rows, position) -
+                          head.row_positions);
+}
+
+void set_pages(TableGroup& group, const kv::PageMemory& pages, std::span<const kv::TableEntry> entries) {
+  const size_t n = group.end_entry - group.first_entry;
+  const std::byte* some = nullptr;  // stands in for freed pages, which must not be read
+  for (size_t i = 0; i < n; ++i) {
+    const kv::TableEntry& entry = entries[group.first_entry + i];
+    if (entry.rows_used > 0) some = pages.page(entry.page).payload;
+  }
+  for (size_t i = 0; i < n; ++i) {
+    const kv::TableEntry& entry = entries[group.first_entry + i];
+    group.cache.pages[i] = entry.rows_used > 0 ? pages.page(entry.page).payload : some;
+    const size_t ahead = group.end_entry + i;
+    const bool known = ahead < entries.size() && entries[ahead].rows_used > 0;
+    group.cache.next[i] = known ? pages.page(entries[ahead].page).payload : group.cache.pages[i];
+  }
+}
+
+void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const kv::TableEntry> entries,
+                 GroupFactors& factors) {
+  const int page_rows = kv::rows_per_page(group.type);
+  for (int slot = 0; slot < kGroupRows; ++slot) {
+    const size_t index = group.first_entry + static_cast<size_t>(slot / page_rows);
+    const int row = slot % page_rows;
+    float k = 0, v = 0, bias = 0;  // an unused slot must not bring a NaN in
+    if (index < group.end_entry && row < entries[index].rows_used) {
+      const kv::TableEntry& entry = entries[index];
+      k = v = 1;
+      if (group.type == kv::KvType::int8) {
+        const float* side = pages.page(entry.page).side;
+        k = side[row];
+        v = side[page_rows + row];
+      }
+      if (entry.extras != nullptr) {
+        if (entry.extras->k_factor != nullptr) k *= entry.extras->k_factor[row];
+        if (entry.extras->v_factor != nullptr) v *= entry.extras->v_factor[row];
+        if (entry.extras->bias != nullptr) bias = entry.extras->bias[row] * kLog2e;
+      }
+    }
+    factors.k_factor[slot] = k;
+    factors.v_factor[slot] = v;
+    factors.bias[slot] = bias;
+  }
+  group.cache.k_factor = factors.k_factor;
+  group.cache.v_factor = factors.v_factor;
+}
+
+}  // namespace
+
+RowLimits row_limits(const AttentionShape& shape, const AttentionSequence& sequence, const kv::HeadRows& head,
+                     int query) {
+  const int n_new = sequence.visible_new == nullptr ? query + 1 : sequence.visible_new[query];
+  RowLimits limits{0, head.n_rows - sequence.n_queries + n_new};
+  if (shape.window > 0) {
+    limits.begin = first_row_at(head, int64_t{sequence.query_positions[query]} - shape.window + 1);
+  }
+  return limits;
+}
+
+TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, size_t entry, size_t table_end,
+                    GroupFactors& factors) {
+  const std::span<const kv::TableEntry> entries = head.entries;
+  const kv::TableEntry& first = entries[entry];
+  TableGroup group;
+  group.first_entry = group.end_entry = entry;
+  group.begin_row = static_cast<int>(first.first_row);
+  group.type = first.type;
+  group.delta = first.position_delta;
+  const size_t group_entries = static_cast<size_t>(entries_per_group(first.type));
+  bool extras = false, bias = false;
+  group.end_row = group.begin_row;
+  do {
+    const kv::TableEntry& each = entries[group.end_entry];
+    group.end_row = static_cast<int>(each.first_row) + each.rows_used;
+    extras |= each.extras != nullptr;
+    bias |= each.extras != nullptr && each.extras->bias != nullptr;
+    ++group.end_entry;
+  } while (group.end_entry < table_end && group.end_entry % group_entries != 0 &&
+           entries[group.end_entry].type == group.type &&
+           entries[group.end_entry].position_delta == group.delta);
+  group.full = group.end_row - group.begin_row == kGroupRows;
+  group.cache.head_dim = batch.shape.head_dim;
+  group.cache.n_entries = static_cast<int>(group.end_entry - group.first_entry);
+  group.cache.softcap = batch.shape.softcap * kLog2e;
+  set_pages(group, batch.pages, entries);
+  if (extras || group.type == kv::KvType::int8) set_factors(group, batch.pages, entries, factors);
+  if (bias) group.cache.bias = factors.bias;
+  return group;
+}
+
+uint64_t visible_slots(const kv::HeadRows& head, const TableGroup& group, RowLimits limits) {
+  const int page_rows = kv::rows_per_page(group.type);
+  uint64_t slots = 0;
+  for (size_t i = group.first_entry; i < group.end_entry; ++i) {
+    const kv::TableEntry& entry = head.entries[i];
+    const int first = static_cast<int>(entry.first_row);
+    const int begin = std::clamp<int>(limits.begin - first, 0, entry.rows_used);
+    const int end = std::clamp<int>(limits.end - first, begin, entry.rows_used);
+    const uint64_t bits = (uint64_t{1} << end) - (uint64_t{1} << begin);
+    slots |= bits << (static_cast<int>(i - group.first_entry) * page_rows);
+  }
+  return slots;
+}
+
+}  // namespace fastcache::attention

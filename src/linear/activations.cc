@@ -8,27 +8,8 @@
 namespace fastcache::linear {
 namespace {
 
-// Byte offsets of the arrays of one tile of rows.
-struct TileOffsets {
-  size_t records, scaled_sums[2], negative_sums[2], values, total;
-};
-
-TileOffsets tile_offsets(int n_in, bool int8_blocks, bool f32) {
-  const size_t blocks = static_cast<size_t>(n_in) / kBlockChannels;
-  const size_t sums = blocks * kTileRows * 4;
-  const auto line = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
-  TileOffsets at{};
-  const auto place = [&at, &line](size_t bytes) {
-    const size_t offset = at.total;
-    at.total += line(bytes);
-    return offset;
-  };
-  at.records = place(int8_blocks ? blocks * sizeof(QuantizedRecord) : 0);
-  for (int i = 0; i < 2; ++i) at.scaled_sums[i] = place(int8_blocks ? sums * (i + 1) : 0);
-  for (int i = 0; i < 2; ++i) at.negative_sums[i] = place(int8_blocks ? sums * (i + 1) : 0);
-  at.values = place(f32 ? blocks * kTileRows * kBlockChannels * sizeof(float) : 0);
-  return at;
-}
+// The arrays of a tile, in this order in memory.
+enum { kRecords, kScaledSums, kScaledSums16, kNegativeSums, kNegativeSums16, kValues, kArrays };
 
 }  // namespace
 
@@ -38,21 +19,29 @@ void Activations::reserve(int n_rows, int n_in, bool int8_blocks, bool f32) {
   n_in_ = n_in;
   has_int8_ = int8_blocks;
   has_f32_ = f32;
-  tile_bytes_ = tile_offsets(n_in, int8_blocks, f32).total;
+  const size_t blocks = static_cast<size_t>(n_in) / kBlockChannels;
+  const size_t sums = int8_blocks ? blocks * kTileRows * sizeof(float) : 0;
+  const size_t sizes[kArrays] = {
+      int8_blocks ? blocks * sizeof(QuantizedRecord) : 0,           sums, 2 * sums, sums, 2 * sums,
+      f32 ? blocks * kTileRows * kBlockChannels * sizeof(float) : 0};
+  tile_bytes_ = 0;
+  for (int i = 0; i < kArrays; ++i) {
+    offsets_[i] = tile_bytes_;
+    tile_bytes_ += (sizes[i] + 63) / 64 * 64;
+  }
   const size_t bytes = tile_bytes_ * static_cast<size_t>(ceil_div(n_rows, kTileRows));
   if (bytes > memory_.size()) memory_ = AlignedBuffer(bytes);
 }
 
 ActivationTile Activations::tile(int index) const {
-  const TileOffsets at = tile_offsets(n_in_, has_int8_, has_f32_);
   const std::byte* base = memory_.data() + static_cast<size_t>(index) * tile_bytes_;
   ActivationTile tile;
-  tile.records = reinterpret_cast<const QuantizedRecord*>(base + at.records);
+  tile.records = reinterpret_cast<const QuantizedRecord*>(base + offsets_[kRecords]);
   for (int i = 0; i < 2; ++i) {
-    tile.scaled_sums[i] = reinterpret_cast<const float*>(base + at.scaled_sums[i]);
-    tile.negative_sums[i] = reinterpret_cast<const int32_t*>(base + at.negative_sums[i]);
+    tile.scaled_sums[i] = reinterpret_cast<const float*>(base + offsets_[kScaledSums + i]);
+    tile.negative_sums[i] = reinterpret_cast<const int32_t*>(base + offsets_[kNegativeSums + i]);
   }
-  tile.values = reinterpret_cast<const float*>(base + at.values);
+  tile.values = reinterpret_cast<const float*>(base + offsets_[kValues]);
   return tile;
 }
 

@@ -31,6 +31,17 @@ struct TileArgs {
 
 enum class Gate { silu, gelu };
 
+// A tile of 32 channels of gate and up (bias added), and where the gated channels go as the next matmul's
+// input.
+struct GateTileArgs {
+  Gate kind = Gate::silu;
+  const float* gate = nullptr;            // [2 strips][kTileRows][16]
+  const float* up = nullptr;              // the same shape
+  int n_rows = 0;                         // the first rows of the tile
+  const QuantizedSlots* slots = nullptr;  // the block in row 0 of the tile, or null
+  float* values = nullptr;                // [kTileRows][32], or null
+};
+
 struct KernelTable {
   Isa isa;
   std::array<void (*)(const TileArgs&), kFormatCount> tile;  // by FormatId
@@ -38,6 +49,7 @@ struct KernelTable {
   // out[i] = silu(gate[i]) * up[i], or gelu; n is a multiple of 16. silu(x) = x / (1 + exp(-x)), exp within
   // 1e-6.
   void (*gate_up)(Gate kind, const float* gate, const float* up, int n, float* out);
+  void (*gate_tile)(const GateTileArgs& args);  // gate_up and quantize in one pass
 };
 
 extern const KernelTable kPortableKernels;

@@ -168,7 +168,8 @@ constinit const KernelTable kAvx512Kernels{
      avx512::float_tile<FormatId::f16>, avx512::float_tile<FormatId::bf16>,
      avx512::float_tile<FormatId::f32>},
     avx512::quantize,
-    avx512::gate_up};
+    avx512::gate_up,
+    avx512::gate_tile};
 
 }  // namespace fastcache::linear
 #endif

@@ -10,8 +10,9 @@ namespace fastcache::linear::avx512 {
 template <FormatId kId>
 void quantised_tile(const TileArgs& args);  // kernels_avx512.cc
 template <FormatId kId>
-void float_tile(const TileArgs& args);  // kernels_avx512_float.cc
-void quantize(const float* x, int n_blocks, const QuantizedSlots& out);
+void float_tile(const TileArgs& args);                                   // kernels_avx512_float.cc
+void quantize(const float* x, int n_blocks, const QuantizedSlots& out);  // kernels_avx512_rows.cc
 void gate_up(Gate kind, const float* gate, const float* up, int n, float* out);
+void gate_tile(const GateTileArgs& args);
 
 }  // namespace fastcache::linear::avx512

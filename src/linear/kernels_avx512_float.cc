@@ -2,7 +2,6 @@
 // Float weights in f32 FMAs, quantisation of activations, and the gates: everything of the AVX-512 table that
 // is not an integer tile.
 #include "base/simd.h"
-#include "linear/gate_math.h"
 #include "linear/kernels_avx512.h"
 
 #if defined(__x86_64__)
@@ -52,30 +51,6 @@ void tile_of(const TileArgs& args) {
   for (int r = 0; r < kRows; ++r) _mm512_store_ps(args.out + r * kStripColumns, sums[r]);
 }
 
-FC_INLINE __m512 exp_ps(__m512 x) {
-  x = _mm512_min_ps(x, _mm512_set1_ps(kExpMax));
-  x = _mm512_max_ps(x, _mm512_set1_ps(kExpMin));
-  const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(kLog2E), _mm512_set1_ps(kRoundMagic));
-  const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic));
-  __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(kMinusLn2High), x);
-  r = _mm512_fmadd_ps(n, _mm512_set1_ps(kMinusLn2Low), r);
-  __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(kExp5), r, _mm512_set1_ps(kExp4));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp3));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp2));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp1));
-  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp0));
-  p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0F));
-  const __m512i power = _mm512_add_epi32(_mm512_castps_si512(shifted), _mm512_set1_epi32(127));
-  return _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(power, 23)));
-}
-
-FC_INLINE __m512i quantise_16(__m512 x, __m512 inverse) {
-  __m512 scaled = _mm512_mul_ps(x, inverse);
-  scaled = _mm512_max_ps(scaled, _mm512_set1_ps(-127.0F));  // in this order a NaN becomes -127
-  scaled = _mm512_min_ps(scaled, _mm512_set1_ps(127.0F));
-  return _mm512_cvtps_epi32(scaled);
-}
-
 }  // namespace
 
 template <FormatId kId>
@@ -102,39 +77,6 @@ void float_tile(const TileArgs& args) {
 template void float_tile<FormatId::f16>(const TileArgs&);
 template void float_tile<FormatId::bf16>(const TileArgs&);
 template void float_tile<FormatId::f32>(const TileArgs&);
-
-void quantize(const float* x, int n_blocks, const QuantizedSlots& out) {
-  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-  for (int b = 0; b < n_blocks; ++b, x += kBlockChannels) {
-    const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
-    const __m512i max_bits = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(low), magnitude),
-                                              _mm512_and_si512(_mm512_castps_si512(high), magnitude));
-    const float max = _mm_cvtss_f32(
-        _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(_mm512_reduce_max_epu32(max_bits)))));
-    const bool zero = max < 1e-30F;  // false for a NaN, as it must be
-    const __m512 inverse = _mm512_set1_ps(zero ? 0.0F : 127.0F / max);
-    const __m512i low_codes = quantise_16(low, inverse), high_codes = quantise_16(high, inverse);
-    int8_t* codes = out.records[b].codes[out.row];
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes), _mm512_cvtepi32_epi8(low_codes));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(codes + 16), _mm512_cvtepi32_epi8(high_codes));
-    store_block_scale(out, b, zero ? 0.0F : max / 127.0F, _mm512_reduce_add_epi32(low_codes),
-                      _mm512_reduce_add_epi32(high_codes));
-  }
-}
-
-void gate_up(Gate kind, const float* gate, const float* up, int n, float* out) {
-  for (int i = 0; i < n; i += 16) {
-    const __m512 x = _mm512_loadu_ps(gate + i);
-    __m512 z = x;
-    if (kind == Gate::gelu) {
-      z = _mm512_mul_ps(
-          x, _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(kGeluCubic), _mm512_set1_ps(kGeluLinear)));
-    }
-    const __m512 e = exp_ps(_mm512_xor_ps(z, _mm512_set1_ps(-0.0F)));
-    const __m512 gated = _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1.0F), e));
-    _mm512_storeu_ps(out + i, _mm512_mul_ps(gated, _mm512_loadu_ps(up + i)));
-  }
-}
 
 }  // namespace fastcache::linear::avx512
 FC_TARGET_END

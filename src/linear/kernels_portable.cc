@@ -146,10 +146,11 @@ void quantize_block(const float* x, int block, const QuantizedSlots& out) {
   const float inverse = zero ? 0.0F : 127.0F / max;
   int sums[2] = {0, 0};
   for (int i = 0; i < kBlockChannels; ++i) {
-    float scaled = x[i] * inverse;
-    scaled = scaled > -127.0F ? scaled : -127.0F;  // in this order a NaN becomes -127
-    scaled = scaled < 127.0F ? scaled : 127.0F;
-    const int code = static_cast<int>((scaled + kRoundMagic) - kRoundMagic);
+    const float scaled = x[i] * inverse;
+    // What the vector conversion makes of a NaN (or of an infinity, whose product with 1 / infinity is one):
+    // INT_MIN.
+    const int code =
+        scaled > -128.0F && scaled < 128.0F ? static_cast<int>((scaled + kRoundMagic) - kRoundMagic) : -128;
     out.records[block].codes[out.row][i] = static_cast<int8_t>(code);
     sums[i / 16] += code;
   }
@@ -185,6 +186,22 @@ void gate_up(Gate kind, const float* gate, const float* up, int n, float* out) {
   }
 }
 
+void gate_tile(const GateTileArgs& args) {
+  for (int r = 0; r < args.n_rows; ++r) {
+    float channels[kBlockChannels];
+    for (int i = 0; i < 2; ++i) {
+      const int at = (i * kTileRows + r) * kStripColumns;
+      gate_up(args.kind, args.gate + at, args.up + at, kStripColumns, channels + i * kStripColumns);
+    }
+    if (args.values != nullptr) std::memcpy(args.values + r * kBlockChannels, channels, sizeof channels);
+    if (args.slots != nullptr) {
+      QuantizedSlots slots = *args.slots;
+      slots.row = r;
+      quantize_block(channels, 0, slots);
+    }
+  }
+}
+
 }  // namespace
 
 constinit const KernelTable kPortableKernels{
@@ -195,6 +212,7 @@ constinit const KernelTable kPortableKernels{
      quantised_tile<FormatId::q6_k>, float_tile<FormatId::f16>, float_tile<FormatId::bf16>,
      float_tile<FormatId::f32>},
     quantize,
-    gate_up};
+    gate_up,
+    gate_tile};
 
 }  // namespace fastcache::linear

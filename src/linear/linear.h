@@ -100,6 +100,7 @@ class Activations {
  private:
   int n_rows_ = 0, n_in_ = 0;
   bool has_int8_ = false, has_f32_ = false;
+  size_t offsets_[6] = {};  // of the arrays of a tile of rows, in bytes
   size_t tile_bytes_ = 0;
   AlignedBuffer memory_;
 };

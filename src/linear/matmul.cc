@@ -59,12 +59,10 @@ class Worker {
 
   void run(const Task& task) const {
     for (int unit = task.first_unit; unit < task.end_unit; ++unit) {
-      for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
-        if (weights_.gate_up) {
-          gate_unit(unit, tile);
-        } else {
-          plain_unit(unit, tile);
-        }
+      if (weights_.gate_up) {
+        gate_unit(unit, task);
+      } else {
+        plain_unit(unit, task);
       }
     }
   }
@@ -87,36 +85,55 @@ class Worker {
     }
   }
 
-  void plain_unit(int unit, int tile) const {
-    alignas(64) TileOut sums;
+  void plain_unit(int unit, const Task& task) const {
     const Strip strip = weights_.strip(unit);
-    multiply(strip, tile, sums);
-    for (int r = 0; r < rows_of(tile); ++r) {
-      const size_t at = static_cast<size_t>(tile * kTileRows + r) * args_.out_stride + strip.first_column;
-      const float* from = sums + r * kStripColumns;
-      if (args_.epilogue == Epilogue::store) {
-        std::memcpy(args_.out + at, from, sizeof(float) * static_cast<size_t>(strip.n_columns));
+    for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
+      alignas(64) TileOut sums;
+      multiply(strip, tile, sums);
+      const size_t first =
+          static_cast<size_t>(tile) * kTileRows * args_.out_stride + static_cast<size_t>(strip.first_column);
+      if (strip.n_columns == kStripColumns) {
+        write<kStripColumns>(sums, rows_of(tile), first, kStripColumns);
       } else {
-        for (int c = 0; c < strip.n_columns; ++c) args_.out[at + c] = args_.residual[at + c] + from[c];
+        write<0>(sums, rows_of(tile), first, strip.n_columns);
+      }
+    }
+  }
+
+  // A constant number of columns, where it is known: the loops become a few full-width moves.
+  template <int kColumns>
+  void write(const float* from, int n_rows, size_t first, int n_columns) const {
+    const int columns = kColumns > 0 ? kColumns : n_columns;
+    for (int r = 0; r < n_rows; ++r, from += kStripColumns) {
+      float* out = args_.out + first + static_cast<size_t>(r) * args_.out_stride;
+      if (args_.epilogue == Epilogue::store) {
+        for (int c = 0; c < columns; ++c) out[c] = from[c];
+      } else {
+        const float* residual = args_.residual + first + static_cast<size_t>(r) * args_.out_stride;
+        for (int c = 0; c < columns; ++c) out[c] = residual[c] + from[c];
       }
     }
   }
 
   // 32 channels of gate and of up, and from them one finished block of the next matmul's input.
-  void gate_unit(int unit, int tile) const {
-    alignas(64) TileOut sums[4];
+  void gate_unit(int unit, const Task& task) const {
     const int half = weights_.n_strips / 2;
-    for (int i = 0; i < 4; ++i) multiply(weights_.strip((i / 2) * half + unit * 2 + i % 2), tile, sums[i]);
-    const Gate kind = args_.epilogue == Epilogue::silu_mul ? Gate::silu : Gate::gelu;
-    for (int r = 0; r < rows_of(tile); ++r) {
-      alignas(64) float channels[kBlockChannels];
-      for (int i = 0; i < 2; ++i) {
-        const float* gate = sums[i] + r * kStripColumns;
-        table_.gate_up(kind, gate, sums[2 + i] + r * kStripColumns, kStripColumns,
-                       channels + i * kStripColumns);
-      }
-      args_.out_activations->set_part_with(table_, tile * kTileRows + r, unit * kBlockChannels,
-                                           kBlockChannels, channels);
+    Strip strips[4];
+    for (int i = 0; i < 4; ++i) strips[i] = weights_.strip((i / 2) * half + unit * 2 + i % 2);
+    Activations& to = *args_.out_activations;
+    for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
+      alignas(64) TileOut sums[4];
+      for (int i = 0; i < 4; ++i) multiply(strips[i], tile, sums[i]);
+      const int first_row = tile * kTileRows, first_channel = unit * kBlockChannels;
+      const QuantizedSlots slots = to.slots(first_row, first_channel);
+      GateTileArgs gate;
+      gate.kind = args_.epilogue == Epilogue::silu_mul ? Gate::silu : Gate::gelu;
+      gate.gate = sums[0];
+      gate.up = sums[2];
+      gate.n_rows = rows_of(tile);
+      gate.slots = to.has_int8() ? &slots : nullptr;
+      gate.values = to.has_f32() ? to.value_slot(first_row, first_channel) : nullptr;
+      table_.gate_tile(gate);
     }
   }
 

@@ -86,14 +86,14 @@ void pack_row(const SourceType& type, const std::byte* row, int n_blocks, int co
   }
 }
 
-void pack_segment(const SourceType& type, const WeightSource& source, std::byte* to) {
+void pack_segment(const SourceType& type, const WeightSource& source, const Segment& segment,
+                  PackedMatrix::Impl& impl) {
   const int n_blocks = source.n_in / kBlockChannels;
   const size_t row_bytes = static_cast<size_t>(source.n_in / type.channels) * type.block_bytes;
-  const size_t strip_bytes = format_of(type.format).record_bytes() * static_cast<size_t>(n_blocks);
   const auto* rows = static_cast<const std::byte*>(source.data);
   for (int i = 0; i < source.n_out; ++i) {
     pack_row(type, rows + row_bytes * static_cast<size_t>(i), n_blocks, i % kStripColumns,
-             to + strip_bytes * static_cast<size_t>(i / kStripColumns));
+             impl.memory.data() + impl.strip_offset(segment, i / kStripColumns));
   }
 }
 
@@ -155,13 +155,12 @@ bool PackedMatrix::needs(InputKind kind) const {
 
 bool can_pack(int ggml_type) { return find_source_type(ggml_type) != nullptr; }
 
-PackedMatrix pack(std::span<const WeightSource> sources) {
-  kernels();  // a wrong FASTCACHE_ISA is reported here: matmul() cannot throw
+namespace {
+
+// Checks the sources and lists them as segments, without places in memory.
+void add_segments(std::span<const WeightSource> sources, PackedMatrix::Impl& impl) {
   if (sources.empty()) throw Error{Code::internal, "pack() was called without a tensor"};
-  PackedMatrix matrix;
-  PackedMatrix::Impl& impl = matrix.impl();
   impl.n_in = sources[0].n_in;
-  size_t bytes = 0;
   for (const WeightSource& source : sources) {
     const SourceType& type = checked_type(source);
     if (source.n_in != impl.n_in) {
@@ -169,20 +168,58 @@ PackedMatrix pack(std::span<const WeightSource> sources) {
                   fmt::format("tensor '{}' has {} input channels, but '{}' beside it has {}", source.name,
                               source.n_in, sources[0].name, impl.n_in)};
     }
-    impl.segments.push_back({type.format, type.name, impl.n_out, source.n_out, impl.n_strips, bytes});
-    const int strips = ceil_div(source.n_out, kStripColumns);
+    Segment segment;
+    segment.format = type.format;
+    segment.type_name = type.name;
+    segment.first_column = impl.n_out;
+    segment.n_columns = source.n_out;
+    segment.first_strip = impl.n_strips;
+    impl.segments.push_back(segment);
     impl.n_out += source.n_out;
-    impl.n_strips += strips;
-    bytes += (impl.strip_bytes(type.format) * static_cast<size_t>(strips) + 63) / 64 * 64;
+    impl.n_strips += ceil_div(source.n_out, kStripColumns);
+  }
+}
+
+void place_one_after_the_other(PackedMatrix::Impl& impl) {
+  size_t bytes = 0;
+  for (Segment& segment : impl.segments) {
+    segment.offset = bytes;
+    segment.run_strips = ceil_div(segment.n_columns, kStripColumns);
+    bytes += (impl.strip_bytes(segment.format) * static_cast<size_t>(segment.run_strips) + 63) / 64 * 64;
   }
   impl.memory = AlignedBuffer(bytes);
-  for (size_t i = 0; i < sources.size(); ++i) {
-    pack_segment(checked_type(sources[i]), sources[i], impl.memory.data() + impl.segments[i].offset);
+}
+
+void place_alternating(PackedMatrix::Impl& impl) {
+  size_t run_bytes = 0;
+  for (Segment& segment : impl.segments) {
+    segment.offset = run_bytes;
+    segment.run_strips = kBlockChannels / kStripColumns;
+    run_bytes += impl.strip_bytes(segment.format) * static_cast<size_t>(segment.run_strips);
   }
+  for (Segment& segment : impl.segments) segment.run_bytes = run_bytes;
+  impl.memory = AlignedBuffer(run_bytes * static_cast<size_t>(impl.segments[0].n_columns / kBlockChannels));
+}
+
+void fill(std::span<const WeightSource> sources, PackedMatrix::Impl& impl) {
+  for (size_t i = 0; i < sources.size(); ++i) {
+    pack_segment(checked_type(sources[i]), sources[i], impl.segments[i], impl);
+  }
+}
+
+}  // namespace
+
+PackedMatrix pack(std::span<const WeightSource> sources) {
+  kernels();  // a wrong FASTCACHE_ISA is reported here: matmul() cannot throw
+  PackedMatrix matrix;
+  add_segments(sources, matrix.impl());
+  place_one_after_the_other(matrix.impl());
+  fill(sources, matrix.impl());
   return matrix;
 }
 
 PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up) {
+  kernels();
   if (gate.n_out != up.n_out || gate.n_out % kBlockChannels != 0) {
     throw Error{
         Code::unsupported,
@@ -191,8 +228,11 @@ PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up) {
             gate.name, up.name, gate.n_out, up.n_out)};
   }
   const WeightSource sources[] = {gate, up};
-  PackedMatrix matrix = pack(sources);
+  PackedMatrix matrix;
   matrix.impl().gate_up = true;
+  add_segments(sources, matrix.impl());
+  place_alternating(matrix.impl());
+  fill(sources, matrix.impl());
   return matrix;
 }
 

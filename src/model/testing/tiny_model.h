@@ -29,9 +29,8 @@ struct TinyModel {
   std::string rope_scaling = {};  // "", "none", "linear", "yarn"
   float rope_factor = 1.0f;
   int rope_original_context = 0;
-  bool llama3_rope = false;  // rope_freqs.weight, as Llama 3.1 has it
-  std::string
-      vocab_from;  // a GGUF file to copy the vocabulary and chat template of; n_vocab is then its size
+  bool llama3_rope = false;            // rope_freqs.weight, as Llama 3.1 has it
+  std::string vocab_from = {};         // a GGUF file to copy vocabulary and chat template of; sets n_vocab
   std::string chat_template = {};      // of the synthetic vocabulary; empty: none
   std::string architecture = "llama";  // prefix of all keys
   uint64_t seed = 1;

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// `fastcache bench`: speed in process, as a table and as JSON.
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/cpu_features.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "bench/raw_speed.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "model/models.h"
+
+namespace fastcache::cli {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  bench::RawBenchCases cases;
+  std::vector<std::string> batches;
+  bool whole_pool = false;  // --pool was given
+  int repeats = 3;
+  int decode_tokens = 64;
+  bool profile = false;
+  std::string json_path;
+};
+
+// "32x1024x64": sequences x prompt tokens x generated tokens.
+bench::BatchCase parse_batch(const std::string& text) {
+  bench::BatchCase batch;
+  char rest = 0;
+  const int n = std::sscanf(text.c_str(), "%dx%dx%d%c", &batch.sequences, &batch.prompt_tokens,
+                            &batch.generated_tokens, &rest);
+  if (n != 3 || batch.sequences < 1 || batch.prompt_tokens < 1 || batch.generated_tokens < 1) {
+    throw Error{Code::bad_request,
+                fmt::format("--batch {}: it must be SEQUENCESxPROMPTxGENERATED, such as 32x1024x64", text)};
+  }
+  return batch;
+}
+
+nlohmann::json to_json(const bench::RawBenchResults& results, const BenchOptions& options, int threads) {
+  nlohmann::json json{
+      {"cpu", cpu_features().model_name}, {"isa", isa_name(selected_isa())}, {"threads", threads},
+      {"kv_type", options.model.kv_type}, {"repeats", options.repeats},      {"version", FASTCACHE_VERSION}};
+  json["prefill"] = json["decode"] = json["batch"] = nlohmann::json::array();
+  for (const auto& r : results.prefill)
+    json["prefill"].push_back({{"n", r.n}, {"tokens_per_s", r.tokens_per_s}});
+  for (const auto& r : results.decode)
+    json["decode"].push_back({{"depth", r.depth}, {"tokens_per_s", r.tokens_per_s}});
+  for (const auto& r : results.batches) {
+    json["batch"].push_back({{"sequences", r.shape.sequences},
+                             {"prompt", r.shape.prompt_tokens},
+                             {"generated", r.shape.generated_tokens},
+                             {"seconds", r.seconds},
+                             {"prefill_tokens_per_s", r.prefill_tokens_per_s},
+                             {"decode_tokens_per_s", r.decode_tokens_per_s},
+                             {"ttft_p50_ms", r.ttft_p50_ms},
+                             {"ttft_p99_ms", r.ttft_p99_ms}});
+  }
+  return json;
+}
+
+void print_table(const bench::RawBenchResults& results) {
+  for (const auto& r : results.prefill) std::printf("prefill %-28d %10.1f tok/s\n", r.n, r.tokens_per_s);
+  for (const auto& r : results.decode)
+    std::printf("decode at depth %-20d %10.1f tok/s\n", r.depth, r.tokens_per_s);
+  for (const auto& r : results.batches) {
+    const std::string shape =
+        fmt::format("{} x ({} + {})", r.shape.sequences, r.shape.prompt_tokens, r.shape.generated_tokens);
+    std::printf(
+        "batch %-30s %10.2f s      prefill %.0f tok/s, decode %.1f tok/s, TTFT p50 %.0f ms, p99 %.0f ms\n",
+        shape.c_str(), r.seconds, r.prefill_tokens_per_s, r.decode_tokens_per_s, r.ttft_p50_ms,
+        r.ttft_p99_ms);
+  }
+  double total_s = 0;
+  for (const auto& row : results.profile) total_s += row.seconds;
+  for (const auto& row : results.profile) {
+    std::printf("  %-20s %9.1f ms  %5.1f %%  %8d calls\n", row.name.c_str(), row.seconds * 1e3,
+                100 * row.seconds / total_s, row.calls);
+  }
+}
+
+void write_json(const nlohmann::json& json, const std::string& path) {
+  if (path == "-") {
+    std::printf("%s\n", json.dump(2).c_str());
+    return;
+  }
+  std::ofstream file(path);
+  file << json.dump(2) << '\n';
+  if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+}
+
+int run(BenchOptions options) {
+  for (const std::string& text : options.batches) options.cases.batches.push_back(parse_batch(text));
+  if (options.cases.prefill_tokens.empty() && options.cases.decode_depths.empty() &&
+      options.cases.batches.empty()) {
+    options.cases = {.prefill_tokens = {1000, 4000}, .decode_depths = {0, 4096}, .batches = {{32, 1024, 64}}};
+  }
+  ComputePool compute(options.model.threads);
+  const model::LoadedModel model(model::find_model(options.model.model).string(), compute);
+  const bench::RawBenchOptions raw{
+      .kv_type = kv::parse_kv_type(options.model.kv_type),
+      .pool_bytes = options.whole_pool ? options.model.pool_bytes : 0,
+      .chunk_tokens = options.model.chunk_tokens,
+      .repeats = options.repeats,
+      .decode_tokens = options.decode_tokens,
+      .profile = options.profile,
+      .progress = [](const std::string& what) { std::fprintf(stderr, "%s\n", what.c_str()); }};
+  const bench::RawBenchResults results = run_raw_bench(model, compute, options.cases, raw);
+  if (options.json_path != "-") print_table(results);
+  if (!options.json_path.empty())
+    write_json(to_json(results, options, compute.n_threads()), options.json_path);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& program, int& exit_code) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = program.add_subcommand("bench", "measure speed in process");
+  add_model_option(*command, options->model);
+  add_engine_options(*command, options->model);
+  command->add_option("--prefill", options->cases.prefill_tokens, "prompt lengths, in tokens [1000,4000]")
+      ->delimiter(',');
+  command
+      ->add_option("--decode-depth", options->cases.decode_depths,
+                   "decode one sequence with so many tokens cached [0,4096]")
+      ->delimiter(',');
+  command->add_option("--batch", options->batches, "SEQUENCESxPROMPTxGENERATED, all at once [32x1024x64]")
+      ->delimiter(',');
+  command->add_option("--repeat", options->repeats, "repeats; the median counts")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--decode-tokens", options->decode_tokens, "decode steps in one repeat")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_flag("--profile", options->profile, "time of each operation");
+  command->add_option("--json", options->json_path, "write JSON to this file, - for standard output");
+  command->callback([options, command, &exit_code] {
+    options->whole_pool = command->count("--pool") > 0;
+    exit_code = run(*options);
+  });
+}
+
+}  // namespace fastcache::cli

@@ -9,6 +9,7 @@ namespace {
 constexpr const KernelTable* kAllKernels[] = {
 #if defined(__x86_64__)
     &kAvx512Kernels,
+    &kAvx2Kernels,
 #endif
     &kPortableKernels,
 };

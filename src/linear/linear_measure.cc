@@ -2,6 +2,7 @@
 #include "linear/linear_measure.h"
 
 #include <ggml.h>
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -24,6 +25,12 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double thread_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 std::vector<float> random_values(size_t n) {
@@ -98,9 +105,16 @@ class Bench {
     args.out_stride = static_cast<size_t>(shape_.n_out);
     args.out_activations = &gated_;
     const Clock::time_point start = Clock::now();
-    pool_.run([&](const WorkRange& range) { matmul(args, range); });
+    pool_.run([&](const WorkRange& range) {
+      const double cpu_start = thread_seconds();
+      matmul(args, range);
+      cpu_seconds_[static_cast<size_t>(range.thread)] = thread_seconds() - cpu_start;
+    });
     return seconds_since(start);
   }
+
+  // Of the last multiply().
+  double cpu_seconds() const { return *std::max_element(cpu_seconds_.begin(), cpu_seconds_.end()); }
 
   size_t weight_bytes() const { return weights_[0].bytes(); }
 
@@ -110,6 +124,7 @@ class Bench {
   std::vector<PackedMatrix> weights_;  // one, or as many as it takes to leave the caches between two uses
   std::vector<float> x_, out_;
   Activations input_, gated_;
+  std::vector<double> cpu_seconds_ = std::vector<double>(static_cast<size_t>(pool_.n_threads()));
 };
 
 }  // namespace
@@ -129,6 +144,7 @@ LinearTiming measure_matmul(const LinearCase& shape, ComputePool& pool) {
   for (size_t i = 1; total < kSecondsPerCase || times.size() < kMinRepetitions; ++i) {
     times.push_back(bench.multiply(i));
     total += times.back();
+    timing.cpu_seconds = i == 1 ? bench.cpu_seconds() : std::min(timing.cpu_seconds, bench.cpu_seconds());
   }
   std::sort(times.begin(), times.end());
   timing.seconds = times[times.size() / 2];

@@ -20,8 +20,10 @@ struct LinearCase {
 };
 
 struct LinearTiming {
-  double seconds = 0;           // of one matmul, wall time, median over the repetitions
-  double best_seconds = 0;      // the least disturbed repetition
+  double seconds = 0;       // of one matmul, wall time, median over the repetitions
+  double best_seconds = 0;  // the least disturbed repetition
+  double cpu_seconds =
+      0;  // processor time of the busiest thread, least of the repetitions: on a shared machine
   double operations = 0;        // multiplications and additions: 2 n_out n_in n_rows
   double bytes = 0;             // packed weights read once
   double quantise_seconds = 0;  // filling the input from f32, on one thread, best

@@ -55,6 +55,7 @@ void HeadTable::push_tokens(int first, int n, const TokenTable& tokens) {
 }
 
 void HeadTable::pop_tokens(int n_kept) {
+  n_compressed = std::min(n_compressed, n_kept);
   if (contiguous) return;
   row_tokens.resize(n_kept);
   if (!row_positions.empty()) row_positions.resize(n_kept);

@@ -31,6 +31,8 @@ struct HeadTable {
   std::vector<int32_t> row_tokens;     // [n_rows] afterwards
   std::vector<int32_t> row_positions;  // [n_rows] afterwards, where positions are not token indices
 
+  int n_compressed = 0;  // the first rows: those that came out of the last compression
+
   RowPlace new_rows;  // where the last append began
   bool stale_tail =
       false;  // rows were cut while the last page was shared: they are still in it, until append()

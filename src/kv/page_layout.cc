@@ -6,6 +6,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
 #include <cstring>
@@ -18,7 +19,7 @@ namespace fastcache::kv {
 namespace {
 
 constexpr KvType kTypes[] = {KvType::f32, KvType::bf16, KvType::int8};
-constexpr int kTile = 16;  // channels converted at a time: head_dim is a multiple of it
+constexpr int kTile = 64;  // channels converted at a time, at most
 constexpr int kInt8Rows = rows_per_page(KvType::int8);
 
 struct Sides {  // of one page
@@ -60,42 +61,47 @@ void write_f32(const Sides& at, int head_dim, int row, const float* k, const flo
 // f32_to_bf16 without a branch, widened to 32 bits: the same bits.
 uint32_t round_to_bf16(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const uint32_t nan = all_ones_if_nan(x);
   const uint32_t rounded = (bits + 0x7fffU + ((bits >> 16) & 1U)) >> 16;
-  const bool nan = static_cast<int32_t>(bits & 0x7fffffffU) > 0x7f800000;
-  return nan ? (bits >> 16) | 0x40U : rounded;
+  return (rounded & ~nan) | (((bits >> 16) | 0x40U) & nan);
 }
 
+// Loops of a length that the compiler does not know are vectorised; of 16 rounds they would be unrolled
+// instead.
 void write_bf16(const Sides& at, int head_dim, int row, const float* k, const float* v) {
   const uint32_t other = row % 2 == 0 ? 0xffff0000U : 0x0000ffffU;  // the half that the neighbour row has
   const int shift = row % 2 == 0 ? 0 : 16;
   for (int first = 0; first < head_dim; first += kTile) {
+    const int n = std::min(kTile, head_dim - first);
     uint32_t code[kTile];
-    for (int i = 0; i < kTile; ++i) code[i] = round_to_bf16(k[first + i]);
-    for (int i = 0; i < kTile; i += 2)
+    for (int i = 0; i < n; ++i) code[i] = round_to_bf16(k[first + i]);
+    for (int i = 0; i < n; i += 2)
       put(at.k, bf16_k(first + i, row, head_dim) / 2, code[i] | (code[i + 1] << 16));
     std::byte* pairs = at.v + bf16_v(first, row & ~1, head_dim) * sizeof(bf16_t);
     uint32_t pair[kTile];
-    std::memcpy(pair, pairs, sizeof(pair));
-    for (int i = 0; i < kTile; ++i) pair[i] = (pair[i] & other) | (round_to_bf16(v[first + i]) << shift);
-    std::memcpy(pairs, pair, sizeof(pair));
+    std::memcpy(pair, pairs, n * sizeof(uint32_t));
+    for (int i = 0; i < n; ++i) pair[i] = (pair[i] & other) | (round_to_bf16(v[first + i]) << shift);
+    std::memcpy(pairs, pair, n * sizeof(uint32_t));
   }
 }
 
 void write_int8(const PageRef& page, const Sides& at, int head_dim, int row, const float* k, const float* v) {
-  const Int8Scale k_scale{largest_magnitude(k, head_dim)};
-  const Int8Scale v_scale{largest_magnitude(v, head_dim)};
-  page.side[row] = k_scale.scale;
-  page.side[kInt8Rows + row] = v_scale.scale;
+  const Int8Row k_row{k, head_dim};
+  const Int8Row v_row{v, head_dim};
+  page.side[row] = k_row.scale;
+  page.side[kInt8Rows + row] = v_row.scale;
   for (int first = 0; first < head_dim; first += kTile) {
-    uint32_t code[kTile];
-    for (int i = 0; i < kTile; ++i)
-      code[i] = static_cast<uint32_t>(to_code(k[first + i], k_scale.inverse) + 128);
-    for (int i = 0; i < kTile; i += 4)
+    const int n = std::min(kTile, head_dim - first);
+    int32_t code[kTile];
+    for (int i = 0; i < n; ++i) code[i] = k_row.code(k[first + i]) + 128;
+    for (int i = 0; i < n; i += 4)
       put(at.k, int8_k(first + i, row, head_dim) / 4,
-          code[i] | (code[i + 1] << 8) | (code[i + 2] << 16) | (code[i + 3] << 24));
+          static_cast<uint32_t>(code[i] | (code[i + 1] << 8) | (code[i + 2] << 16)) |
+              (static_cast<uint32_t>(code[i + 3]) << 24));
     int8_t value[kTile];
-    for (int i = 0; i < kTile; ++i) value[i] = static_cast<int8_t>(to_code(v[first + i], v_scale.inverse));
-    std::memcpy(at.v + int8_v(first, row, head_dim), value, sizeof(value));
+    for (int i = 0; i < n; ++i) code[i] = v_row.code(v[first + i]);
+    for (int i = 0; i < n; ++i) value[i] = static_cast<int8_t>(code[i]);
+    std::memcpy(at.v + int8_v(first, row, head_dim), value, n);
   }
 }
 
@@ -146,7 +152,7 @@ KvType parse_kv_type(const std::string& name) {
 }
 
 void write_row(const PageRef& page, KvType type, int head_dim, int row, const float* k, const float* v) {
-  assert(row >= 0 && row < rows_per_page(type) && head_dim % kTile == 0);
+  assert(row >= 0 && row < rows_per_page(type) && head_dim % 16 == 0);
   const Sides at = sides(page, head_dim);
   switch (type) {
     case KvType::f32:

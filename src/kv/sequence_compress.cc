@@ -143,6 +143,7 @@ void Sequence::repoint(HeadTable& head, std::vector<TableEntry> entries, std::ve
   head.entries_before = 0;
   head.stale_tail = false;
   head.renumber();
+  head.n_compressed = head.n_rows;
   head.rebuild_positions(tokens_);
   n_new_ = 0;
 }
@@ -163,6 +164,7 @@ void Sequence::free_before(int layer, int32_t position) noexcept {
     head.entries.erase(head.entries.begin(), head.entries.begin() + n_entries);
     head.entries_before += static_cast<int>(n_entries);
     head.stale_tail = head.stale_tail && !head.entries.empty();
+    head.n_compressed = std::max(0, head.n_compressed - n_rows);
     if (head.contiguous) {
       head.first_token += n_rows;
     } else {

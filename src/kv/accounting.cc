@@ -18,6 +18,7 @@ void require(bool holds, const char* what) {
 }
 
 void check_rows(const HeadTable& head, const TokenTable& tokens) {
+  require(head.n_compressed <= (head.contiguous ? 0 : head.n_rows), "more compressed rows than rows");
   if (head.contiguous) {
     require(head.first_token + head.n_rows == tokens.size(), "contiguous rows do not end at the last token");
     require(head.row_tokens.empty() && head.row_positions.empty(), "contiguous rows with an array of tokens");

@@ -87,7 +87,7 @@ struct PageMemory {
 struct HeadRows {
   std::span<const TableEntry> entries;
   int n_rows = 0;                          // sum of rows_used, this step's new rows included
-  const int32_t* row_positions = nullptr;  // [n_rows] logical positions, ascending; null = contiguous:
+  const int32_t* row_positions = nullptr;  // [n_rows] logical positions, never falling; null = contiguous:
   int32_t first_position = 0;              //   row r stands at first_position + r
   int32_t entries_before = 0;  // entries that a sliding window freed in front of these: boundaries that
                                //   must not depend on when that happened count from there

@@ -23,6 +23,7 @@ class RandomModel {
   struct Row {
     int token = 0;
     uint32_t id = 0;  // content: test_row(id, pair)
+    bool compressed = false;
   };
   struct Live {  // a sequence and its reference
     Sequence sequence;

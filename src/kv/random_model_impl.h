@@ -99,6 +99,7 @@ inline void RandomModel::verify_head(const Live& live, int layer, int head) {
     ASSERT_EQ(entry.first_row, static_cast<uint32_t>(r));
     for (int in_page = 0; in_page < entry.rows_used; ++in_page, ++r) {
       const Row& row = expected[r];
+      ASSERT_EQ(r < live.sequence.rows_compressed(layer, head), row.compressed);
       ASSERT_EQ(live.sequence.row_token(layer, head, r), row.token) << "pair " << pair << " row " << r;
       const int position = rows.row_positions == nullptr ? rows.first_position + r : rows.row_positions[r];
       ASSERT_EQ(position, live.tokens[row.token].position[0]) << "pair " << pair << " row " << r;

@@ -31,7 +31,7 @@ inline bool RandomModel::append(Live& live, const std::vector<Token>& tokens) {
   live.tokens.insert(live.tokens.end(), tokens.begin(), tokens.end());
   live.ids.insert(live.ids.end(), ids.begin(), ids.end());
   for (auto& head : live.heads)
-    for (int i = 0; i < n; ++i) head.push_back({first + i, ids[i]});
+    for (int i = 0; i < n; ++i) head.push_back({first + i, ids[i], false});
   return true;
 }
 
@@ -136,6 +136,8 @@ inline bool RandomModel::keep(Live& live, int layer, int head) {
     refused(free, !alone);  // in place it needs no page
     return false;
   }
+  if (kept_rows.size() == rows.size()) return true;
+  for (Row& row : kept_rows) row.compressed = true;
   rows = std::move(kept_rows);
   return true;
 }
@@ -161,7 +163,7 @@ inline void RandomModel::replace() {
     tokens.push_back(static_cast<int32_t>(token));
     k.insert(k.end(), row.begin(), row.begin() + kTestHeadDim);
     v.insert(v.end(), row.begin() + kTestHeadDim, row.end());
-    rows.push_back({static_cast<int>(token), next_id_++});
+    rows.push_back({static_cast<int>(token), next_id_++, true});
   }
   const NewRows made{.type = kTestTypes[pick(3)], .tokens = tokens, .k = k.data(), .v = v.data()};
   const size_t free = pool_.free_pages();
@@ -204,7 +206,7 @@ inline void RandomModel::attach() {
   live.ids.assign(cached.ids.begin(), cached.ids.begin() + n);
   live.sequence.attach(blocks, live.tokens);
   for (auto& head : live.heads)
-    for (size_t t = 0; t < n; ++t) head.push_back({static_cast<int>(t), live.ids[t]});
+    for (size_t t = 0; t < n; ++t) head.push_back({static_cast<int>(t), live.ids[t], false});
 }
 
 inline void RandomModel::window() {

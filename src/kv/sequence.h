@@ -11,8 +11,8 @@
 // blocks); whoever writes such a page first takes a copy of it, which append() counts and allocates like any
 // other page.
 //
-// A step: append() -> write each slot() -> attention over head_rows(). A step that failed: truncate_to(the
-// old count).
+// A step: append() -> write each slot() -> attention over head_rows(). After a step that failed,
+// truncate_to() the old count. Sharing and compression come between steps, when all rows are written.
 #pragma once
 
 #include <span>
@@ -57,6 +57,8 @@ class Sequence {
   int token_count() const { return tokens_.size(); }
   int32_t next_position() const { return tokens_.next_position(); }
   int rows_held(int layer, int head) const { return table(layer, head).n_rows; }
+  // How many of them, the first ones, came out of a compression already; 0: the head was never compressed.
+  int rows_compressed(int layer, int head) const { return table(layer, head).n_compressed; }
   int row_token(int layer, int head, int row) const { return table(layer, head).row_token(row); }
   const HeadTable& table(int layer, int head) const { return heads_[pair(layer, head)]; }
   SequenceBytes bytes() const;  // walks the tables
@@ -86,7 +88,7 @@ class Sequence {
 
   // --- compression, one (layer, head) at a time: false leaves the head as it was. Works in a full pool:
   // pages that this sequence owns alone are compacted in place, others copied with the pool's reserve. rows:
-  // strictly ascending, of those held now.
+  // strictly ascending, of those held now; all of them: nothing changes.
   [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows);
   [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
 

@@ -64,12 +64,16 @@ struct AttentionKernel {
   void (*fold)(float* total, float total_factor, const float* part, float part_factor, int n) noexcept;
 };
 
-constexpr size_t packed_bytes(int head_dim) { return sizeof(float) * static_cast<size_t>(head_dim) + 64; }
+constexpr size_t packed_bytes(int head_dim) { return sizeof(float) * static_cast<size_t>(head_dim) + 128; }
 
 extern const AttentionKernel kAttentionCpu;
 #if defined(__x86_64__)
 extern const AttentionKernel kAttentionCpuAvx2;
 extern const AttentionKernel kAttentionCpuAvx512;
+// What the AVX-512 kernel takes over.
+void pack_f32_avx2(const float* rows, int n_rows, int head_dim, void* packed) noexcept;
+void step_f32_avx2(const CacheGroup& group, const QueryBlock& block) noexcept;
+void fold_avx2(float* total, float total_factor, const float* part, float part_factor, int n) noexcept;
 #endif
 
 std::span<const AttentionKernel* const> attention_kernels();  // those this CPU supports, best first

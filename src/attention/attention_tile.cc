@@ -23,7 +23,7 @@ struct Weighted {  // a result of online softmax, not yet divided by the sum
 struct TileState {
   alignas(64) float acc[kTileFloats];    // [rows, head_dim], the split at work
   alignas(64) float total[kTileFloats];  // [rows, head_dim], the splits before it
-  alignas(64) std::byte packed[sizeof(float) * kTileFloats + size_t{64} * kMaxTileRows];
+  alignas(64) std::byte packed[sizeof(float) * kTileFloats + size_t{128} * kMaxTileRows];
   alignas(64) float lane_sum[kMaxTileRows * kLanes];
   alignas(64) float queries[kBlockRows * kMaxHeadDim];  // a block before packing
   GroupFactors factors;

@@ -69,19 +69,16 @@ uint32_t round_to_bf16(float x) {
 // Loops of a length that the compiler does not know are vectorised; of 16 rounds they would be unrolled
 // instead.
 void write_bf16(const Sides& at, int head_dim, int row, const float* k, const float* v) {
-  const uint32_t other = row % 2 == 0 ? 0xffff0000U : 0x0000ffffU;  // the half that the neighbour row has
-  const int shift = row % 2 == 0 ? 0 : 16;
   for (int first = 0; first < head_dim; first += kTile) {
     const int n = std::min(kTile, head_dim - first);
     uint32_t code[kTile];
     for (int i = 0; i < n; ++i) code[i] = round_to_bf16(k[first + i]);
     for (int i = 0; i < n; i += 2)
       put(at.k, bf16_k(first + i, row, head_dim) / 2, code[i] | (code[i + 1] << 16));
-    std::byte* pairs = at.v + bf16_v(first, row & ~1, head_dim) * sizeof(bf16_t);
-    uint32_t pair[kTile];
-    std::memcpy(pair, pairs, n * sizeof(uint32_t));
-    for (int i = 0; i < n; ++i) pair[i] = (pair[i] & other) | (round_to_bf16(v[first + i]) << shift);
-    std::memcpy(pairs, pair, n * sizeof(uint32_t));
+    // Two bytes at a time: the other row of the pair may be another thread's.
+    std::byte* pairs = at.v + bf16_v(first, row, head_dim) * sizeof(bf16_t);
+    for (int i = 0; i < n; ++i) code[i] = round_to_bf16(v[first + i]);
+    for (int i = 0; i < n; ++i) put(pairs, 2 * i, static_cast<bf16_t>(code[i]));
   }
 }
 

@@ -38,6 +38,7 @@ struct PageRef {
   float* side = nullptr;         // [page_side_bytes]: k_scale[32], v_scale[32]; null where the type has none
 };
 
+// Different rows may be written at once by different threads, also in one page.
 // k, v: [head_dim], f32. Rounds (f32 -> bf16 to nearest even; int8 by the row's largest magnitude).
 void write_row(const PageRef& page, KvType type, int head_dim, int row, const float* k, const float* v);
 // k, v: [head_dim], f32; either may be null.

@@ -3,12 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "base/bf16.h"
@@ -216,6 +218,32 @@ TEST(PageLayout, NamesAndBytes) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), Code::bad_request);
     EXPECT_STREQ(error.what(), "KV type 'int9' does not exist; there are f32, bf16, int8");
+  }
+}
+
+// Prefill writes the rows of a page from several threads; bf16 rows share the 32-bit words of V.
+TEST(PageLayout, DifferentRowsMayBeWrittenAtOnce) {
+  constexpr int kHeadDim = 64;
+  std::mt19937_64 random(test_seed());
+  for (KvType type : kAll) {
+    const int n_rows = rows_per_page(type);
+    std::vector<std::vector<float>> rows;
+    Page expected(type, kHeadDim);
+    for (int row = 0; row < n_rows; ++row) {
+      rows.push_back(random_row(kHeadDim, random));
+      expected.write(row, rows.back(), rows.back());
+    }
+    for (int round = 0; round < 300; ++round) {
+      Page page(type, kHeadDim);
+      const auto write_every_other = [&](int first) {
+        for (int row = first; row < n_rows; row += 2) page.write(row, rows[row], rows[row]);
+      };
+      std::thread other(write_every_other, 1);
+      write_every_other(0);
+      other.join();
+      ASSERT_TRUE(std::ranges::equal(page.payload(), expected.payload()))
+          << kv_type_name(type) << ", round " << round;
+    }
   }
 }
 

@@ -68,6 +68,7 @@ class RandomModel {
   static void forget(Live& live, int n_tokens);
   bool keep(Live& live, int layer, int head);
   bool owned_alone(const HeadTable& head) const;
+  void expect_reserve_kept(size_t free_before) const;  // by a commit
 
   // An operation that reports scarcity: counts why, and demands that there was a reason and that no page
   // moved.

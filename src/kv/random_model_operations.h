@@ -114,6 +114,10 @@ inline void RandomModel::release() {
   live_.pop_back();
 }
 
+inline void RandomModel::expect_reserve_kept(size_t free_before) const {
+  EXPECT_GE(pool_.free_pages(), std::min(free_before, pool_.reserve_pages()));
+}
+
 inline bool RandomModel::owned_alone(const HeadTable& head) const {
   return std::all_of(head.entries.begin(), head.entries.end(),
                      [&](const TableEntry& e) { return pool_.exclusive(e.page); });
@@ -136,6 +140,7 @@ inline bool RandomModel::keep(Live& live, int layer, int head) {
     refused(free, !alone);  // in place it needs no page
     return false;
   }
+  expect_reserve_kept(free);
   if (kept_rows.size() == rows.size()) return true;
   for (Row& row : kept_rows) row.compressed = true;
   rows = std::move(kept_rows);
@@ -169,6 +174,7 @@ inline void RandomModel::replace() {
   const size_t free = pool_.free_pages();
   if (live.sequence.replace_rows(pair / 2, pair % 2, made)) {
     live.heads[pair] = std::move(rows);
+    expect_reserve_kept(free);
   } else {
     refused(free, true);
   }

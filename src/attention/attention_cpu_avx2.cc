@@ -238,7 +238,7 @@ void prefetch_next(const CacheGroup& group) {
   for (int entry = 0; entry < group.n_entries; ++entry) {
     if (group.next[entry] == group.pages[entry]) continue;
     for (int line = 0; line < group.head_dim; ++line)
-      _mm_prefetch(group.next[entry] + line * 64, _MM_HINT_T0);
+      _mm_prefetch(group.next[entry] + line * 64, _MM_HINT_T1);
   }
 }
 

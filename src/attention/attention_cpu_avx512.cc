@@ -109,7 +109,7 @@ void scores_bf16(const CacheGroup& group, const uint32_t* q, float (*scores)[kGr
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       k[c] = _mm512_load_si512(group.pages[c] + w * 64);
-      _mm_prefetch(group.next[c] + w * 64, _MM_HINT_T0);
+      _mm_prefetch(group.next[c] + w * 64, _MM_HINT_T1);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
@@ -139,7 +139,7 @@ void dots_int8(const CacheGroup& group, const int32_t* q, int32_t (*dots)[kGroup
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       k[c] = _mm512_load_si512(group.pages[c / 2] + w * 128 + c % 2 * 64);
-      _mm_prefetch(group.next[c / 2] + w * 128 + c % 2 * 64, _MM_HINT_T0);
+      _mm_prefetch(group.next[c / 2] + w * 128 + c % 2 * 64, _MM_HINT_T1);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
@@ -265,7 +265,7 @@ struct ValuesBf16 {
     return _mm512_load_si512(values + (pair * head_dim + channel) * 4);
   }
   static void prefetch(const std::byte* values, int head_dim, int pair, int channel) {
-    _mm_prefetch(values + (pair * head_dim + channel) * 4, _MM_HINT_T0);
+    _mm_prefetch(values + (pair * head_dim + channel) * 4, _MM_HINT_T1);
   }
 };
 
@@ -283,7 +283,7 @@ struct ValuesInt8 {
   }
   static void prefetch(const std::byte* values, int head_dim, int pair,
                        int channel) {  // a pair of rows has half the bytes
-    if (channel % 32 == 0) _mm_prefetch(values + 2 * pair * head_dim + 2 * channel, _MM_HINT_T0);
+    if (channel % 32 == 0) _mm_prefetch(values + 2 * pair * head_dim + 2 * channel, _MM_HINT_T1);
   }
 };
 

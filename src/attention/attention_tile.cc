@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <numbers>
+#include <utility>
 
 #include "attention/attention_group.h"
 
@@ -21,8 +21,7 @@ struct Weighted {  // a result of online softmax, not yet divided by the sum
 
 // Not initialised as a whole: only what the tile's rows use is ever touched.
 struct TileState {
-  alignas(64) float acc[kTileFloats];    // [rows, head_dim], the split at work
-  alignas(64) float total[kTileFloats];  // [rows, head_dim], the splits before it
+  alignas(64) float acc[2][kTileFloats];  // [rows, head_dim], the split at work and the splits before it
   alignas(64) std::byte packed[sizeof(float) * kTileFloats + size_t{128} * kMaxTileRows];
   alignas(64) float lane_sum[kMaxTileRows * kLanes];
   alignas(64) float queries[kBlockRows * kMaxHeadDim];  // a block before packing
@@ -69,8 +68,20 @@ class TaskRun {
     return static_cast<size_t>(head) * head_dim_;
   }
   size_t query(int row) const { return static_cast<size_t>((unit_.first_row + row) / heads_per_kv_); }
-  float* acc(int row) const { return state_.acc + static_cast<size_t>(row) * head_dim_; }
-  float* total(int row) const { return state_.total + static_cast<size_t>(row) * head_dim_; }
+  const float* q_of(int row) const {
+    return batch_.q + (static_cast<size_t>(sequence_.first_query) + query(row)) * batch_.q_stride +
+           column(row);
+  }
+  float* out_of(int row) const {
+    return batch_.out + (static_cast<size_t>(sequence_.first_query) + query(row)) * batch_.out_stride +
+           column(row);
+  }
+  void prefetch(
+      const float* x) const {  // [head_dim]; rows of q and out lie too far apart for the processor to guess
+    for (size_t c = 0; c < head_dim_; c += 16) __builtin_prefetch(x + c);
+  }
+  float* acc(int row) const { return acc_ + static_cast<size_t>(row) * head_dim_; }
+  float* total(int row) const { return total_ + static_cast<size_t>(row) * head_dim_; }
   float* partial(int split, int row) const {
     const size_t index =
         static_cast<size_t>(split) * static_cast<size_t>(unit_.n_rows) + static_cast<size_t>(row);
@@ -87,6 +98,8 @@ class TaskRun {
   TileState& state_;
   const int heads_per_kv_;
   const size_t head_dim_;
+  float* acc_ = state_.acc[0];
+  float* total_ = state_.acc[1];
   RowLimits any_;        // rows that at least one query of the tile sees
   bool packed_ = false;  // state_.packed is for packed_type_ and packed_delta_
   kv::KvType packed_type_ = kv::KvType::bf16;
@@ -109,11 +122,9 @@ void TaskRun::find_limits() {
 
 // q, rotated by -delta where K was rotated for another position, and scaled so that scores are powers of two.
 void TaskRun::write_query(int row, const float* cos_sin, float* to) const {
-  const size_t query_row = static_cast<size_t>(sequence_.first_query) + query(row);
-  const float* from = batch_.q + query_row * batch_.q_stride + column(row);
   const AttentionShape& shape = batch_.shape;
   const float scale = shape.softcap > 0 ? shape.scale * 2 * kLog2e / shape.softcap : shape.scale * kLog2e;
-  std::copy_n(from, head_dim_, to);
+  std::copy_n(q_of(row), head_dim_, to);
   if (cos_sin != nullptr) rope_rotate(*shape.rope, cos_sin, to);
   for (size_t c = 0; c < head_dim_; ++c) to[c] *= scale;
 }
@@ -134,6 +145,7 @@ void TaskRun::pack(const TableGroup& group) {
   for (int first = 0; first < unit_.n_rows; first += kBlockRows) {
     const int n = std::min(kBlockRows, unit_.n_rows - first);
     for (int row = 0; row < n; ++row) {
+      if (first + row + kBlockRows < unit_.n_rows) prefetch(q_of(first + row + kBlockRows));
       write_query(first + row, cos_sin, state_.queries + static_cast<size_t>(row) * head_dim_);
     }
     kernel_.pack[static_cast<size_t>(group.type)](
@@ -183,7 +195,7 @@ bool TaskRun::sees(size_t begin_entry, size_t end_entry) const {
 void TaskRun::run_split(size_t begin_entry, size_t end_entry) {
   std::fill_n(state_.max, unit_.n_rows, kNoScore);
   std::fill_n(state_.lane_sum, unit_.n_rows * kLanes, 0.0f);
-  std::fill_n(state_.acc, static_cast<size_t>(unit_.n_rows) * head_dim_, 0.0f);
+  std::fill_n(acc_, static_cast<size_t>(unit_.n_rows) * head_dim_, 0.0f);
   for (size_t entry = begin_entry; entry < end_entry;) {
     const TableGroup group = group_at(batch_, head_, entry, end_entry, state_.factors);
     entry = group.end_entry;
@@ -208,13 +220,11 @@ void TaskRun::fold(Weighted& total, float* total_acc, Weighted part, const float
 }
 
 void TaskRun::fold_split(bool first) {
+  if (first) std::swap(acc_, total_);
   for (int row = 0; row < unit_.n_rows; ++row) {
-    const Weighted part = split_result(row);
-    Weighted sum{state_.total_max[row], state_.total_sum[row]};
-    if (first) {
-      sum = part;
-      std::copy_n(acc(row), head_dim_, total(row));
-    } else {
+    Weighted sum = split_result(row);
+    if (!first) {
+      const Weighted part = std::exchange(sum, {state_.total_max[row], state_.total_sum[row]});
       fold(sum, total(row), part, acc(row));
     }
     state_.total_max[row] = sum.max;
@@ -246,8 +256,8 @@ void TaskRun::merge_partials() {
 }
 
 void TaskRun::write_out(int row, float sum, const float* acc) const {
-  const size_t query_row = static_cast<size_t>(sequence_.first_query) + query(row);
-  float* to = batch_.out + query_row * batch_.out_stride + column(row);
+  if (row + kBlockRows < unit_.n_rows) prefetch(out_of(row + kBlockRows));
+  float* to = out_of(row);
   const float factor = sum > 0 ? 1.0f / sum : 0.0f;
   for (size_t c = 0; c < head_dim_; ++c)
     to[c] = acc[c] * factor + 0.0f;  // + 0: hidden rows may turn the sign of a zero

@@ -208,10 +208,8 @@ TEST(PageLayout, CopiedRowsHaveTheSameBitsAndClearedRowsAreZero) {
 }
 
 TEST(PageLayout, NamesAndBytes) {
-  for (const KvType type : kAll) {
-    EXPECT_EQ(parse_kv_type(kv_type_name(type)), type);
-    EXPECT_EQ(page_payload_bytes(64), 4096U);
-  }
+  for (const KvType type : kAll) EXPECT_EQ(parse_kv_type(kv_type_name(type)), type);
+  EXPECT_EQ(page_payload_bytes(64), 4096U);
   try {
     parse_kv_type("int9");
     FAIL();

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -26,7 +27,7 @@ std::byte* map_aligned(size_t bytes) {
   if (start == MAP_FAILED)
     throw Error{Code::io,
                 fmt::format("the system gave no {} bytes for the KV pool: {}; ask for a smaller pool", bytes,
-                            std::strerror(errno))};
+                            std::system_category().message(errno))};
   const uintptr_t begin = reinterpret_cast<uintptr_t>(start);
   const uintptr_t aligned = round_up(begin, kHugePage);
   if (aligned > begin) munmap(start, aligned - begin);

@@ -101,6 +101,18 @@ void check_message(const ChatMessage& message, size_t number) {
   }
 }
 
+// llama-common slices the exception that says where the template is wrong: parse again to see it.
+[[noreturn]] void fail_to_parse(const Vocab& vocab) {
+  std::string why = "llama-common gives no reason";
+  try {
+    const char* source = llama_model_chat_template(vocab.llama(), nullptr);
+    common_chat_template(source == nullptr ? "" : source, "", "");
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  throw Error{Code::invalid_model, fmt::format("the model's chat template cannot be parsed: {}", why)};
+}
+
 }  // namespace
 
 struct ChatTemplate::Impl {
@@ -133,10 +145,10 @@ ChatTemplate::ChatTemplate(const Vocab& vocab) : impl_(std::make_unique<Impl>(vo
   try {
     impl_->templates = common_chat_templates_init(vocab.llama(), "");
     impl_->source = common_chat_templates_source(impl_->templates.get());
-  } catch (const std::exception& error) {
-    throw Error{Code::invalid_model,
-                fmt::format("the model's chat template cannot be parsed: {}", error.what())};
+  } catch (const std::exception&) {
+    fail_to_parse(vocab);
   }
+  if (is_default()) log().info("the model has no chat template; ChatML is used");
 }
 
 ChatTemplate::~ChatTemplate() = default;

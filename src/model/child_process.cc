@@ -11,6 +11,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <system_error>
@@ -37,7 +38,12 @@ void report(char kind, std::string_view text) {
 }
 
 void on_ggml_abort(const char* text) {
-  report(kAborted, text);
+  std::string_view message = text;  // "/where/it/was/built/file.cpp:12: what"
+  if (const size_t slash = message.substr(0, message.find(": ")).rfind('/');
+      slash != std::string_view::npos) {
+    message.remove_prefix(slash + 1);
+  }
+  report(kAborted, message);
   _exit(1);  // not abort(): no core file, no backtrace by a debugger that ggml would start
 }
 
@@ -48,12 +54,28 @@ void discard_output() {
   dup2(null, STDERR_FILENO);
 }
 
+// Allocations beyond that fail. RLIMIT_DATA, not RLIMIT_AS: mapped model files are nobody's fault.
+void limit_memory() {
+  unsigned long pages[6] = {};  // the sixth: private writable memory
+  FILE* statm = std::fopen("/proc/self/statm", "re");
+  if (statm == nullptr) return;
+  for (unsigned long& field : pages) {
+    if (std::fscanf(statm, "%lu", &field) != 1) field = 0;
+  }
+  std::fclose(statm);
+  const rlim_t most =
+      static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{2} << 30);
+  const rlimit limit{most, most};
+  setrlimit(RLIMIT_DATA, &limit);
+}
+
 [[noreturn]] void be_the_child(const std::function<std::string()>& work, int fd,
                                std::chrono::milliseconds limit) {
   child_report_fd = fd;
   discard_output();
   constexpr rlimit kNoCore{0, 0};
   setrlimit(RLIMIT_CORE, &kNoCore);
+  limit_memory();
   // Should the parent die, the child must not stay behind.
   alarm(static_cast<unsigned>(limit.count() / 1000 + 2));
   for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM})

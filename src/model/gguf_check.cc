@@ -5,12 +5,11 @@
 #include <spdlog/fmt/ranges.h>
 
 #include <bit>
-#include <cctype>
 #include <cstring>
 #include <limits>
 #include <unordered_set>
 
-#include "base/error.h"
+#include "model/gguf_cursor.h"
 
 namespace fastcache::model {
 namespace {
@@ -27,81 +26,13 @@ constexpr uint64_t kMaxTensors = uint64_t{1} << 20;
 constexpr uint64_t kMinKeyBytes = 8 + 1 + 4 + 1;
 constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 
-std::string printable(std::string_view text) {
-  std::string out;
-  for (const char c : text.substr(0, 80)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (std::isprint(byte) != 0)
-      out += c;
-    else
-      out += fmt::format("\\x{:02x}", byte);
-  }
-  if (text.size() > 80) out += "...";
-  return out;
-}
-
-class Reader {
+class Reader : private GgufCursor {
  public:
-  Reader(std::span<const std::byte> file, const std::string& path) : file_(file), path_(path) {}
+  using GgufCursor::GgufCursor;
 
   GgufIndex read();
 
  private:
-  [[noreturn]] void fail(uint64_t offset, const std::string& what) const {
-    throw Error{Code::invalid_model, fmt::format("{}: byte {}: {}", path_, offset, what)};
-  }
-
-  uint64_t remaining() const { return file_.size() - at_; }
-
-  // Moves past n bytes and returns where they began. `what` names them in the message.
-  uint64_t skip(uint64_t n, const std::string& what) {
-    if (n > remaining()) {
-      fail(at_, fmt::format("{} takes {} bytes, but the file ends after {}; it is cut off or broken", what, n,
-                            remaining()));
-    }
-    const uint64_t begin = at_;
-    at_ += n;
-    return begin;
-  }
-
-  template <class T>
-  T value(const std::string& what) {
-    T result;
-    std::memcpy(&result, file_.data() + skip(sizeof(T), what), sizeof(T));
-    return result;
-  }
-
-  std::string_view string(uint64_t max_length, const std::string& what) {
-    const uint64_t begin = at_;
-    const auto length = value<uint64_t>("the length of " + what);
-    if (length > max_length)
-      fail(begin, fmt::format("{} is {} bytes long; at most {} are allowed", what, length, max_length));
-    const uint64_t text = skip(length, what);
-    return {reinterpret_cast<const char*>(file_.data() + text), length};
-  }
-
-  // string() without the cost of making its messages: a vocabulary holds hundreds of thousands.
-  void skip_string(const std::string& what) {
-    uint64_t length;
-    if (remaining() >= sizeof length) {
-      std::memcpy(&length, file_.data() + at_, sizeof length);
-      if (length <= kMaxStringLength && length <= remaining() - sizeof length) {
-        at_ += sizeof length + length;
-        return;
-      }
-    }
-    string(kMaxStringLength, what);  // throws
-  }
-
-  // Names are handed to C code later: a NUL inside would make two names one.
-  std::string_view name(uint64_t max_length, const std::string& what) {
-    const uint64_t begin = at_;
-    const std::string_view text = string(max_length, what);
-    if (text.empty()) fail(begin, what + " is empty");
-    if (text.find('\0') != std::string_view::npos) fail(begin, what + " contains a zero byte");
-    return text;
-  }
-
   void preamble(uint64_t* n_tensors, uint64_t* n_keys);
   gguf_type value_type(const std::string& what);
   GgufKey key(uint64_t number);
@@ -111,16 +42,13 @@ class Reader {
   void shape(GgufTensor* tensor, const std::string& what);
   void place_data();
 
-  std::span<const std::byte> file_;
-  const std::string& path_;
-  uint64_t at_ = 0;
   GgufIndex index_;
 };
 
 void Reader::preamble(uint64_t* n_tensors, uint64_t* n_keys) {
-  if (file_.empty()) fail(0, "the file is empty; a GGUF model was expected");
+  if (size() == 0) fail(0, "the file is empty; a GGUF model was expected");
   const uint64_t magic = skip(4, "the magic number");
-  const std::string_view found(reinterpret_cast<const char*>(file_.data() + magic), 4);
+  const std::string_view found(reinterpret_cast<const char*>(data(magic)), 4);
   if (found != "GGUF")
     fail(0, fmt::format("the file begins with '{}', not with 'GGUF': it is no GGUF model", printable(found)));
   index_.version = value<uint32_t>("the version");
@@ -141,7 +69,7 @@ void Reader::preamble(uint64_t* n_tensors, uint64_t* n_keys) {
 }
 
 gguf_type Reader::value_type(const std::string& what) {
-  const uint64_t begin = at_;
+  const uint64_t begin = at();
   const auto type = value<uint32_t>("the type of " + what);
   if (type >= GGUF_TYPE_COUNT)
     fail(begin, fmt::format("{} has type {}; types go from 0 to {}", what, type, GGUF_TYPE_COUNT - 1));
@@ -155,7 +83,7 @@ GgufKey Reader::key(uint64_t number) {
   key.type = value_type(what);
   if (key.type == GGUF_TYPE_ARRAY) {
     key.is_array = true;
-    const uint64_t begin = at_;
+    const uint64_t begin = at();
     key.type = value_type("the elements of " + what);
     if (key.type == GGUF_TYPE_ARRAY)
       fail(begin, what + " is an array of arrays; only flat arrays are supported");
@@ -186,20 +114,20 @@ size_t element_bytes(gguf_type type) {
 void Reader::values(const GgufKey& key, const std::string& what) {
   const uint64_t most = remaining() / element_bytes(key.type);
   if (key.count > most) {
-    fail(at_, fmt::format("{} has {} elements, but the file has room for at most {} before its end", what,
-                          key.count, most));
+    fail(at(), fmt::format("{} has {} elements, but the file has room for at most {} before its end", what,
+                           key.count, most));
   }
   index_.keys.push_back(key);
-  index_.keys.back().offset = at_;
+  index_.keys.back().offset = at();
   if (key.type == GGUF_TYPE_STRING) {
     const std::string element = key.is_array ? "a string of " + what : what;
-    for (uint64_t i = 0; i < key.count; ++i) skip_string(element);
+    for (uint64_t i = 0; i < key.count; ++i) skip_string(kMaxStringLength, element);
     return;
   }
   const uint64_t begin = skip(key.count * element_bytes(key.type), what);
   if (key.type != GGUF_TYPE_BOOL) return;
   for (uint64_t i = 0; i < key.count; ++i) {
-    const int byte = std::to_integer<int>(file_[begin + i]);
+    const int byte = std::to_integer<int>(*data(begin + i));
     if (byte > 1)
       fail(begin + i, fmt::format("{} holds {} as a truth value; 0 and 1 are allowed", what, byte));
   }
@@ -212,7 +140,7 @@ void Reader::alignment() {
     if (key.is_array || key.type != GGUF_TYPE_UINT32)
       fail(key.offset, "key 'general.alignment' must be one u32");
     uint32_t alignment;
-    std::memcpy(&alignment, file_.data() + key.offset, sizeof alignment);
+    std::memcpy(&alignment, data(key.offset), sizeof alignment);
     if (!std::has_single_bit(alignment) || alignment < 8 || alignment > kMaxAlignment) {
       fail(key.offset, fmt::format("key 'general.alignment' is {}; a power of two from 8 to {} is right",
                                    alignment, kMaxAlignment));
@@ -232,7 +160,7 @@ GgufTensor Reader::tensor(uint64_t number) {
 
 // The type decides how many bytes a row has, so that both are checked together.
 void Reader::shape(GgufTensor* tensor, const std::string& what) {
-  const uint64_t begin = at_;
+  const uint64_t begin = at();
   const auto n_dims = value<uint32_t>("the number of dimensions of " + what);
   if (n_dims < 1 || n_dims > GGML_MAX_DIMS)
     fail(begin, fmt::format("{} has {} dimensions; 1 to {} are allowed", what, n_dims, GGML_MAX_DIMS));
@@ -242,7 +170,7 @@ void Reader::shape(GgufTensor* tensor, const std::string& what) {
   for (uint32_t i = 0; i < n_dims; ++i) {
     const auto dim = value<uint64_t>("a dimension of " + what);
     if (dim == 0 || dim > kMost / elements)
-      fail(at_ - 8, fmt::format("dimension {} of {} is {}, which is zero or too large", i, what, dim));
+      fail(at() - 8, fmt::format("dimension {} of {} is {}, which is zero or too large", i, what, dim));
     elements *= dim;
     tensor->dims[i] = static_cast<int64_t>(dim);
   }
@@ -250,7 +178,7 @@ void Reader::shape(GgufTensor* tensor, const std::string& what) {
   const uint64_t block = type < GGML_TYPE_COUNT ? ggml_blck_size(static_cast<ggml_type>(type)) : 0;
   const uint64_t block_bytes = block != 0 ? ggml_type_size(static_cast<ggml_type>(type)) : 0;
   if (block_bytes == 0)
-    fail(at_ - 4, fmt::format("{} has type {}, which this version of ggml does not know", what, type));
+    fail(at() - 4, fmt::format("{} has type {}, which this version of ggml does not know", what, type));
   tensor->type = static_cast<ggml_type>(type);
   if (static_cast<uint64_t>(tensor->dims[0]) % block != 0) {
     fail(begin, fmt::format("{} has rows of {} elements; type {} needs a multiple of {}", what,
@@ -265,10 +193,10 @@ void Reader::shape(GgufTensor* tensor, const std::string& what) {
 void Reader::place_data() {
   const auto aligned = [&](uint64_t n) { return (n + index_.alignment - 1) & ~(index_.alignment - 1); };
   if (index_.tensors.empty()) {
-    index_.data_offset = at_;
+    index_.data_offset = at();
     return;
   }
-  index_.data_offset = aligned(at_);
+  index_.data_offset = aligned(at());
   uint64_t expected = 0;
   for (GgufTensor& tensor : index_.tensors) {
     const std::string what = fmt::format("tensor '{}'", printable(tensor.name));
@@ -277,8 +205,8 @@ void Reader::place_data() {
                                            what, tensor.offset, expected));
     }
     const uint64_t begin = index_.data_offset + tensor.offset;
-    if (begin > file_.size() || tensor.bytes > file_.size() - begin) {
-      const uint64_t there = begin > file_.size() ? 0 : file_.size() - begin;
+    if (begin > size() || tensor.bytes > size() - begin) {
+      const uint64_t there = begin > size() ? 0 : size() - begin;
       fail(begin,
            fmt::format(
                "the data of {} {} takes {} bytes, but the file ends after {}; the download may be incomplete",
@@ -296,7 +224,7 @@ GgufIndex Reader::read() {
   preamble(&n_tensors, &n_keys);
   std::unordered_set<std::string_view> names;
   for (uint64_t i = 0; i < n_keys; ++i) {
-    const uint64_t begin = at_;
+    const uint64_t begin = at();
     const GgufKey found = key(i);
     if (!names.insert(found.name).second)
       fail(begin, fmt::format("key '{}' occurs twice", printable(found.name)));
@@ -305,7 +233,7 @@ GgufIndex Reader::read() {
   index_.tensors.reserve(n_tensors);  // stable addresses for the views in names
   names.clear();
   for (uint64_t i = 0; i < n_tensors; ++i) {
-    const uint64_t begin = at_;
+    const uint64_t begin = at();
     index_.tensors.push_back(tensor(i));
     const std::string& added = index_.tensors.back().name;
     if (!names.insert(added).second) fail(begin, fmt::format("tensor '{}' occurs twice", printable(added)));

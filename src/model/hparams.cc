@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "model/utf8.h"
 
 namespace fastcache::model {
 namespace {
@@ -160,14 +161,14 @@ const Architecture& find_architecture(const GgufFile& file) {
     if (name == architecture.name) return architecture;
     known += fmt::format("{}{} ({})", known.empty() ? "" : ", ", architecture.name, architecture.models);
   }
-  throw Error{Code::unsupported,
-              fmt::format("{}: architecture '{}' is not supported; supported: {}", file.path(), name, known)};
+  throw Error{Code::unsupported, fmt::format("{}: architecture '{}' is not supported; supported: {}",
+                                             file.path(), displayable(name), known)};
 }
 
 HParams read_hparams(const GgufFile& file) {
   HParams h;
   h.architecture = &find_architecture(file);
-  h.name = file.string_or("general.name", "");
+  h.name = displayable(file.string_or("general.name", ""));
   const Keys keys(file, h.architecture->name);
   refuse_unsupported_features(file, keys);
   h.n_layers = keys.integer("block_count", 1, 1024);

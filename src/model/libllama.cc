@@ -12,10 +12,10 @@
 namespace fastcache::model {
 namespace {
 
-thread_local std::string last_error;
+thread_local std::string first_error;
 
 void keep_error(ggml_log_level level, const char* text, void* /*unused*/) {
-  if (level == GGML_LOG_LEVEL_ERROR) last_error = text;
+  if (level == GGML_LOG_LEVEL_ERROR && first_error.empty()) first_error = text;
 }
 
 void to_our_log(ggml_log_level level, const char* text, void* unused) {
@@ -38,7 +38,7 @@ void start_llama_library() {
 }
 
 std::string take_llama_error() {
-  std::string error = std::exchange(last_error, {});
+  std::string error = std::exchange(first_error, {});
   while (!error.empty() && error.back() == '\n') error.pop_back();
   return error;
 }

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/utf8.h"
 
 namespace fastcache::model {
 namespace {
@@ -41,8 +42,8 @@ ModelInfo model_info(const GgufFile& file) {
   ModelInfo info;
   info.path = file.path();
   info.file_bytes = file.bytes();
-  info.architecture = file.string_or("general.architecture", "unknown");
-  info.name = file.string_or("general.name", "");
+  info.architecture = displayable(file.string_or("general.architecture", "unknown"));
+  info.name = displayable(file.string_or("general.name", ""));
   info.types = shares(file.index());
   for (const TypeShare& share : info.types) info.parameters += share.parameters;
   try {

@@ -46,7 +46,7 @@ TEST(TinyModel, EveryVariantLoadsHereAndInLibllama) {
     const HParams hparams = read_hparams(file);
     EXPECT_EQ(hparams.head_dim, variant.head_dim);
     EXPECT_EQ(hparams.n_vocab, 320);
-    LlamaOracle oracle(folder.file("m.gguf"), {.n_ctx = 64, .chunk = 16});
+    LlamaOracle oracle(folder.file("m.gguf"), {.n_ctx = 64, .n_threads = 1, .chunk = 16});
     const std::vector<float> logits = oracle.logits(some_tokens(40));
     ASSERT_EQ(logits.size(), 40u * 320u);
     const double sum = std::transform_reduce(logits.begin(), logits.end(), 0.0, std::plus<>(),
@@ -79,8 +79,8 @@ TEST(TinyModel, DequantisedModelIsTheSameModel) {
   dequantise_to_f32(folder.file("q.gguf"), folder.file("f.gguf"));
   const GgufFile file(folder.file("f.gguf"));
   for (const GgufTensor& tensor : file.index().tensors) EXPECT_EQ(tensor.type, GGML_TYPE_F32) << tensor.name;
-  const auto a = LlamaOracle(folder.file("q.gguf"), {.n_ctx = 64}).logits(some_tokens(30));
-  const auto b = LlamaOracle(folder.file("f.gguf"), {.n_ctx = 64}).logits(some_tokens(30));
+  const auto a = LlamaOracle(folder.file("q.gguf"), {.n_ctx = 64, .n_threads = 1}).logits(some_tokens(30));
+  const auto b = LlamaOracle(folder.file("f.gguf"), {.n_ctx = 64, .n_threads = 1}).logits(some_tokens(30));
   double worst = 0;
   for (size_t i = 0; i < a.size(); ++i) worst = std::max(worst, std::abs(double{a[i]} - b[i]));
   EXPECT_LT(worst, 0.05);  // libllama rounds activations to f16 for f16 weights

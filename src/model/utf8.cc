@@ -44,6 +44,16 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
   return std::nullopt;
 }
 
+std::string displayable(std::string_view text) {
+  Utf8Stream stream;
+  std::string out = stream.push(text);
+  out += stream.flush();
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+  }
+  return out;
+}
+
 std::string Utf8Stream::push(std::string_view bytes) {
   held_ += bytes;
   const std::string_view text = held_;

@@ -18,6 +18,10 @@ TEST(Utf8, FindsTheFirstWrongByte) {
   EXPECT_EQ(find_invalid_utf8("x\xE2\x82"), 1u);         // cut off
 }
 
+TEST(Utf8, DisplayableTextCommandsNoTerminal) {
+  EXPECT_EQ(displayable("a\x1b[2Jb\nc\xFF\xC3\xA9"), "a [2Jb c\xEF\xBF\xBD\xC3\xA9");
+}
+
 TEST(Utf8, StreamHoldsBackTheStartOfACharacter) {
   Utf8Stream stream;
   EXPECT_EQ(stream.push("a\xF0"), "a");

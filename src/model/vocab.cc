@@ -4,9 +4,10 @@
 #include <llama.h>
 #include <spdlog/fmt/fmt.h>
 
-#include <limits>
+#include <algorithm>
 
 #include "base/error.h"
+#include "model/deep_stack.h"
 #include "model/libllama.h"
 #include "model/vocab_probe.h"
 
@@ -39,6 +40,24 @@ LlamaModelPtr load_vocab_only(const GgufFile& file) {
   return model;
 }
 
+constexpr size_t kMaxTextBytes = size_t{64} << 20;  // a book has one or two MiB
+constexpr size_t kShortText = 2048;                 // splits on any thread's stack: see deep_stack.h
+
+std::vector<Token> tokenize_here(const llama_vocab* vocab, std::string_view text, TokenizeOptions options) {
+  std::vector<Token> tokens(text.size() / 2 + 16);
+  const auto attempt = [&] {
+    return llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                          static_cast<int32_t>(tokens.size()), options.add_special, options.parse_special);
+  };
+  int32_t n = attempt();
+  if (n < 0) {  // minus the number that there are
+    tokens.resize(static_cast<size_t>(-n));
+    n = attempt();
+  }
+  tokens.resize(static_cast<size_t>(std::max(n, 0)));
+  return tokens;
+}
+
 }  // namespace
 
 Vocab::Vocab(const GgufFile& file) : Vocab((probe_vocab(file), file), Unprobed{}) {}
@@ -65,24 +84,14 @@ std::vector<Token> Vocab::tokenize(std::string_view text, TokenizeOptions option
     throw Error{Code::bad_request, fmt::format("the text is not valid UTF-8: byte {} (0x{:02x})", *offset,
                                                static_cast<unsigned char>(text[*offset]))};
   }
-  // libllama counts in int32_t; special tokens come on top.
-  if (text.size() > std::numeric_limits<int32_t>::max() - 64) {
-    throw Error{Code::bad_request,
-                fmt::format("the text has {} bytes; at most 2 GiB can be tokenized", text.size())};
+  if (text.size() > kMaxTextBytes) {
+    throw Error{Code::bad_request, fmt::format("the text has {} bytes; at most {} can be tokenized at once",
+                                               text.size(), kMaxTextBytes)};
   }
-  const auto length = static_cast<int32_t>(text.size());
-  std::vector<Token> tokens(text.size() / 2 + 16);
-  const auto attempt = [&] {
-    return llama_tokenize(impl_->vocab, text.data(), length, tokens.data(),
-                          static_cast<int32_t>(tokens.size()), options.add_special, options.parse_special);
-  };
-  int32_t n = attempt();
-  if (n < 0 && n != std::numeric_limits<int32_t>::min()) {  // minus the number that there are
-    tokens.resize(static_cast<size_t>(-n));
-    n = attempt();
-  }
-  if (n < 0) throw Error{Code::bad_request, "the text has too many tokens to count"};
-  tokens.resize(static_cast<size_t>(n));
+  if (text.size() <= kShortText) return tokenize_here(impl_->vocab, text, options);
+  std::vector<Token> tokens;
+  run_on_deep_stack(text.size() * kStackPerByte,
+                    [&] { tokens = tokenize_here(impl_->vocab, text, options); });
   return tokens;
 }
 

@@ -38,7 +38,7 @@ class Vocab {
 
   int n_tokens() const;
 
-  // Throws Error (bad_request) with the byte offset if text is not UTF-8, or too long to count.
+  // Throws Error (bad_request) with the byte offset if text is not UTF-8, or if it is longer than 64 MiB.
   std::vector<Token> tokenize(std::string_view text, TokenizeOptions options) const;
   // Bytes; one token may be part of a character. Control tokens are empty unless `special`.
   // Throws Error (bad_request) for a number that is no token.

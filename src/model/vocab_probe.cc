@@ -22,7 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kProbeVersion = 1;  // raise it when the probe looks at more
-constexpr std::chrono::seconds kLimit{60};
 
 // Everything that this process will later do on its own with the model's metadata.
 std::string try_vocab(const GgufFile& file) {
@@ -64,20 +63,21 @@ void remember(const fs::path& mark) {
 
 }  // namespace
 
-void probe_vocab(const GgufFile& file) {
+void probe_vocab(const GgufFile& file, std::chrono::milliseconds limit) {
   using Kind = ChildOutcome::Kind;
   const fs::path mark = success_mark(file);
   std::error_code ignored;
   if (!mark.empty() && fs::exists(mark, ignored)) return;
   start_llama_library();  // before the fork: the child must not take the lock of the first call
   log();
-  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, kLimit);
+  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, limit);
   switch (outcome.kind) {
     case Kind::done:
       remember(mark);
       return;
     case Kind::failed:
-      throw Error{Code::invalid_model, outcome.message};
+      if (outcome.message.starts_with(file.path())) throw Error{Code::invalid_model, outcome.message};
+      file.fail(outcome.message);
     case Kind::crashed:
       file.fail(fmt::format(
           "the vocabulary or chat template crashes the loader ({}); the file is broken or hostile",

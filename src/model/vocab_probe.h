@@ -4,11 +4,13 @@
 // the file's header. See child_process.h for when it may be called.
 #pragma once
 
+#include <chrono>
+
 #include "model/gguf_file.h"
 
 namespace fastcache::model {
 
-// Throws Error (invalid_model) that says what libllama did. Failures are not remembered.
-void probe_vocab(const GgufFile& file);
+// Throws Error (invalid_model, unsupported) that says what libllama did. Failures are not remembered.
+void probe_vocab(const GgufFile& file, std::chrono::milliseconds limit = std::chrono::seconds(30));
 
 }  // namespace fastcache::model

@@ -26,7 +26,9 @@ struct TileArgs {
   int n_blocks = 0;
   int n_rows = 0;  // 1 .. kTileRows, the first rows of the tile
   ActivationTile input;
-  float* out = nullptr;  // [kTileRows][16], 64-byte aligned
+  float* out = nullptr;  // [n_rows, out_stride]: 16 columns of each row are written
+  size_t out_stride = kStripColumns;
+  const float* residual = nullptr;  // the same shape, added to what is written (may be out itself); or null
 };
 
 enum class Gate { silu, gelu };

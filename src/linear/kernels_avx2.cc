@@ -96,6 +96,18 @@ FC_INLINE void add_sub_block(const std::byte* record, int column, int sub, const
   }
 }
 
+template <int kRows>
+FC_INLINE void write_rows(const TileArgs& args, int row, int column, const __m256* sums) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    if (row + r >= args.n_rows) return;
+    const size_t at = static_cast<size_t>(row + r) * args.out_stride + static_cast<size_t>(column);
+    const __m256 sum =
+        args.residual != nullptr ? _mm256_add_ps(_mm256_loadu_ps(args.residual + at), sums[r]) : sums[r];
+    _mm256_storeu_ps(args.out + at, sum);
+  }
+}
+
 // Rows row .. row + kRows - 1 of the tile, 8 columns.
 template <FormatId kId, int kRows>
 void part_of(const TileArgs& args, int row, int column) {
@@ -116,8 +128,7 @@ void part_of(const TileArgs& args, int row, int column) {
       negative_sums += kTileRows;
     }
   }
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) _mm256_storeu_ps(args.out + (row + r) * kStripColumns + column, sums[r]);
+  write_rows<kRows>(args, row, column, sums);
 }
 
 }  // namespace

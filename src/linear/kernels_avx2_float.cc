@@ -19,6 +19,18 @@ FC_INLINE __m256 load_channel(const std::byte* record, int channel, int column) 
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
 
+template <int kRows>
+FC_INLINE void write_rows(const TileArgs& args, int row, int column, const __m256* sums) {
+#pragma GCC unroll 6
+  for (int r = 0; r < kRows; ++r) {
+    if (row + r >= args.n_rows) return;
+    const size_t at = static_cast<size_t>(row + r) * args.out_stride + static_cast<size_t>(column);
+    const __m256 sum =
+        args.residual != nullptr ? _mm256_add_ps(_mm256_loadu_ps(args.residual + at), sums[r]) : sums[r];
+    _mm256_storeu_ps(args.out + at, sum);
+  }
+}
+
 template <FormatId kId, int kRows>
 void part_of(const TileArgs& args, int row, int column) {
   constexpr Format kFormat = format_of(kId);
@@ -42,8 +54,7 @@ void part_of(const TileArgs& args, int row, int column) {
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) sums[r] = _mm256_add_ps(sums[r], part[r]);
   }
-#pragma GCC unroll 6
-  for (int r = 0; r < kRows; ++r) _mm256_storeu_ps(args.out + (row + r) * kStripColumns + column, sums[r]);
+  write_rows<kRows>(args, row, column, sums);
 }
 
 }  // namespace

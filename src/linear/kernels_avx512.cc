@@ -89,6 +89,18 @@ FC_INLINE void add_sub_block(const std::byte* record, int sub, const QuantizedRe
   }
 }
 
+template <int kRows>
+FC_INLINE void write_rows(const TileArgs& args, const __m512* sums) {
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= args.n_rows) return;
+    const size_t at = static_cast<size_t>(r) * args.out_stride;
+    const __m512 sum =
+        args.residual != nullptr ? _mm512_add_ps(_mm512_loadu_ps(args.residual + at), sums[r]) : sums[r];
+    _mm512_storeu_ps(args.out + at, sum);
+  }
+}
+
 template <FormatId kId, int kRows>
 void tile_of(const TileArgs& args) {
   constexpr Format kFormat = format_of(kId);
@@ -111,8 +123,7 @@ void tile_of(const TileArgs& args) {
     record += kFormat.record_bytes();
     ++x;
   }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) _mm512_store_ps(args.out + r * kStripColumns, sums[r]);
+  write_rows<kRows>(args, sums);
 }
 
 }  // namespace

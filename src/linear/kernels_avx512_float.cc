@@ -20,6 +20,18 @@ FC_INLINE __m512 load_channel(const std::byte* record, int channel) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
 }
 
+template <int kRows>
+FC_INLINE void write_rows(const TileArgs& args, const __m512* sums) {
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+    if (r >= args.n_rows) return;
+    const size_t at = static_cast<size_t>(r) * args.out_stride;
+    const __m512 sum =
+        args.residual != nullptr ? _mm512_add_ps(_mm512_loadu_ps(args.residual + at), sums[r]) : sums[r];
+    _mm512_storeu_ps(args.out + at, sum);
+  }
+}
+
 template <FormatId kId, int kRows>
 void tile_of(const TileArgs& args) {
   constexpr Format kFormat = format_of(kId);
@@ -47,8 +59,7 @@ void tile_of(const TileArgs& args) {
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) sums[r] = _mm512_add_ps(sums[r], part[r]);
   }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) _mm512_store_ps(args.out + r * kStripColumns, sums[r]);
+  write_rows<kRows>(args, sums);
 }
 
 }  // namespace

@@ -63,17 +63,27 @@ void add_dots(const uint8_t (*codes)[kStripColumns * 4], const int8_t* x, int n_
   }
 }
 
+void write_rows(const TileArgs& args, const float (*sums)[kStripColumns]) {
+  for (int r = 0; r < args.n_rows; ++r) {
+    const size_t at = static_cast<size_t>(r) * args.out_stride;
+    for (int column = 0; column < kStripColumns; ++column) {
+      const float sum = sums[r][column];
+      args.out[at + column] = args.residual != nullptr ? args.residual[at + column] + sum : sum;
+    }
+  }
+}
+
 template <FormatId kId>
 void quantised_tile(const TileArgs& args) {
   constexpr Format kFormat = format_of(kId);
   constexpr int kSubs = kFormat.sub_blocks;
-  std::memset(args.out, 0, sizeof(float) * kTileRows * kStripColumns);
+  float sums[kTileRows][kStripColumns] = {};
   Block block;
   for (int b = 0; b < args.n_blocks; ++b) {
     load_block<kId>(args.strip + kFormat.record_bytes() * static_cast<size_t>(b), block);
     for (int r = 0; r < args.n_rows; ++r) {
       const QuantizedRecord& x = args.input.records[b];
-      float* out = args.out + r * kStripColumns;
+      float* out = sums[r];
       for (int sub = 0; sub < kSubs; ++sub) {
         const size_t at = (static_cast<size_t>(b) * kSubs + sub) * kTileRows + r;
         int32_t dot[kStripColumns] = {};
@@ -93,6 +103,7 @@ void quantised_tile(const TileArgs& args) {
       }
     }
   }
+  write_rows(args, sums);
 }
 
 template <Codes kCodes>
@@ -112,7 +123,7 @@ template <FormatId kId>
 void float_tile(const TileArgs& args) {
   constexpr Format kFormat = format_of(kId);
   constexpr size_t kBytes = kFormat.codes == Codes::f32 ? 4 : 2;
-  std::memset(args.out, 0, sizeof(float) * kTileRows * kStripColumns);
+  float sums[kTileRows][kStripColumns] = {};
   float weights[kBlockChannels * kStripColumns];
   for (int b = 0; b < args.n_blocks; ++b) {
     const std::byte* record = args.strip + kFormat.record_bytes() * static_cast<size_t>(b);
@@ -127,10 +138,10 @@ void float_tile(const TileArgs& args) {
         for (int column = 0; column < kStripColumns; ++column)
           part[column] = std::fma(w[column], x[i], part[column]);
       }
-      for (int column = 0; column < kStripColumns; ++column)
-        args.out[r * kStripColumns + column] += part[column];
+      for (int column = 0; column < kStripColumns; ++column) sums[r][column] += part[column];
     }
   }
+  write_rows(args, sums);
 }
 
 // Symmetric, scale = max |x| / 127, round to nearest even. The maximum is taken over the bits, so that a NaN

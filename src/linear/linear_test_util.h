@@ -18,6 +18,7 @@
 
 #include "base/bf16.h"
 #include "base/log.h"
+#include "base/test_seed.h"
 #include "linear/kernels.h"
 #include "linear/linear.h"
 #include "linear/source_blocks.h"
@@ -28,17 +29,6 @@ inline constexpr std::array kAllTypes{GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_
                                       GGML_TYPE_Q8_0, GGML_TYPE_Q2_K, GGML_TYPE_Q3_K, GGML_TYPE_Q4_K,
                                       GGML_TYPE_Q5_K, GGML_TYPE_Q6_K, GGML_TYPE_F16,  GGML_TYPE_BF16,
                                       GGML_TYPE_F32};
-
-// FASTCACHE_TEST_SEED, or a new one at each run; printed, so that a failure can be repeated.
-inline uint64_t test_seed() {
-  static const uint64_t seed = [] {
-    const char* given = std::getenv("FASTCACHE_TEST_SEED");
-    const uint64_t value = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-    std::printf("FASTCACHE_TEST_SEED=%llu\n", static_cast<unsigned long long>(value));
-    return value;
-  }();
-  return seed;
-}
 
 using Random = std::mt19937_64;
 

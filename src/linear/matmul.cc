@@ -70,16 +70,21 @@ class Worker {
  private:
   int rows_of(int tile) const { return std::min(kTileRows, args_.n_rows - tile * kTileRows); }
 
-  void multiply(const Strip& strip, int tile, float* out) const {
+  TileArgs tile_args(const Strip& strip, int tile) const {
     TileArgs tile_args;
     tile_args.strip = strip.data;
     tile_args.n_blocks = weights_.n_in / kBlockChannels;
     tile_args.n_rows = rows_of(tile);
     tile_args.input = args_.input->tile(tile);
-    tile_args.out = out;
-    table_.tile[static_cast<size_t>(strip.format)](tile_args);
+    return tile_args;
+  }
+
+  void multiply(const Strip& strip, int tile, float* out) const {
+    TileArgs to = tile_args(strip, tile);
+    to.out = out;
+    table_.tile[static_cast<size_t>(strip.format)](to);
     if (args_.bias == nullptr) return;
-    for (int r = 0; r < tile_args.n_rows; ++r) {
+    for (int r = 0; r < to.n_rows; ++r) {
       for (int c = 0; c < strip.n_columns; ++c)
         out[r * kStripColumns + c] += args_.bias[strip.first_column + c];
     }
@@ -87,30 +92,29 @@ class Worker {
 
   void plain_unit(int unit, const Task& task) const {
     const Strip strip = weights_.strip(unit);
+    const bool straight = strip.n_columns == kStripColumns && args_.bias == nullptr;
     for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
-      alignas(64) TileOut sums;
-      multiply(strip, tile, sums);
       const size_t first =
           static_cast<size_t>(tile) * kTileRows * args_.out_stride + static_cast<size_t>(strip.first_column);
-      if (strip.n_columns == kStripColumns) {
-        write<kStripColumns>(sums, rows_of(tile), first, kStripColumns);
-      } else {
-        write<0>(sums, rows_of(tile), first, strip.n_columns);
+      if (!straight) {
+        alignas(64) TileOut sums;
+        multiply(strip, tile, sums);
+        write(sums, rows_of(tile), first, strip.n_columns);
+        continue;
       }
+      TileArgs to = tile_args(strip, tile);
+      to.out = args_.out + first;
+      to.out_stride = args_.out_stride;
+      if (args_.epilogue == Epilogue::add) to.residual = args_.residual + first;
+      table_.tile[static_cast<size_t>(strip.format)](to);
     }
   }
 
-  // A constant number of columns, where it is known: the loops become a few full-width moves.
-  template <int kColumns>
   void write(const float* from, int n_rows, size_t first, int n_columns) const {
-    const int columns = kColumns > 0 ? kColumns : n_columns;
     for (int r = 0; r < n_rows; ++r, from += kStripColumns) {
-      float* out = args_.out + first + static_cast<size_t>(r) * args_.out_stride;
-      if (args_.epilogue == Epilogue::store) {
-        for (int c = 0; c < columns; ++c) out[c] = from[c];
-      } else {
-        const float* residual = args_.residual + first + static_cast<size_t>(r) * args_.out_stride;
-        for (int c = 0; c < columns; ++c) out[c] = residual[c] + from[c];
+      const size_t at = first + static_cast<size_t>(r) * args_.out_stride;
+      for (int c = 0; c < n_columns; ++c) {
+        args_.out[at + c] = args_.epilogue == Epilogue::add ? args_.residual[at + c] + from[c] : from[c];
       }
     }
   }

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX2 with FMA: everything in f32, bf16 and int8 pages widened in registers. The AVX-512 kernel uses the f32
-// part too.
-//
-// Tiles of R query rows x 16 cache rows (scores) or x 16 channels (weighted sum) stay in registers: 12
-// accumulators, two vectors of K or V, one broadcast.
-#include <algorithm>
+// AVX2 with FMA: everything in f32. The AVX-512 kernel uses it for f32 pages too.
 #include <limits>
 
+#include "attention/attention_avx2.h"
 #include "attention/attention_kernel.h"
 #include "base/simd.h"
 
@@ -17,92 +13,7 @@ namespace {
 
 using kv::KvType;
 
-constexpr int kChunk = 16;  // two vectors
 constexpr int kVector = 8;
-
-struct alignas(64) Scratch {
-  float scores[kBlockRows][kGroupRows];  // then the weights
-};
-
-struct Pair {
-  __m256 a, b;
-};
-
-inline __m256 low_half(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
-inline __m256 high_half(__m256i pairs) {
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000U))));
-}
-inline __m256i load_bytes(const std::byte* at) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
-}
-
-// ---- scores. A word is what one load brings: 1 channel of f32, 2 of bf16, 4 of int8, for 16 rows.
-
-template <KvType type>
-constexpr int kWordChannels = type == KvType::f32    ? 1
-                              : type == KvType::bf16 ? 2
-                                                     : 4;
-
-struct Words {
-  __m256i a, b;
-};
-
-// a, b: where the first and second eight rows of the chunk are.
-template <KvType type>
-inline Words load_k(const std::byte* a, const std::byte* b, int word) {
-  constexpr int stride = type == KvType::f32 ? 32 : type == KvType::bf16 ? 64 : 128;
-  return {load_bytes(a + word * stride), load_bytes(b + word * stride)};
-}
-
-template <KvType type>
-inline __m256 channel_of(__m256i word, int channel) {
-  if constexpr (type == KvType::f32) return _mm256_castsi256_ps(word);
-  if constexpr (type == KvType::bf16) return channel == 0 ? low_half(word) : high_half(word);
-  const __m256i code = _mm256_and_si256(_mm256_srli_epi32(word, 8 * channel), _mm256_set1_epi32(255));
-  return _mm256_cvtepi32_ps(_mm256_sub_epi32(code, _mm256_set1_epi32(128)));
-}
-
-template <KvType type, int R>
-void score_chunk(const std::byte* a, const std::byte* b, int n_words, const float* q,
-                 float (*scores)[kGroupRows]) {
-  Pair acc[R];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) acc[r] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  for (int w = 0; w < n_words; ++w) {
-    const Words words = load_k<type>(a, b, w);
-#pragma GCC unroll 4
-    for (int channel = 0; channel < kWordChannels<type>; ++channel, q += R) {
-      const __m256 ka = channel_of<type>(words.a, channel);
-      const __m256 kb = channel_of<type>(words.b, channel);
-#pragma GCC unroll 6
-      for (int r = 0; r < R; ++r) {
-        const __m256 x = _mm256_broadcast_ss(q + r);
-        acc[r].a = _mm256_fmadd_ps(x, ka, acc[r].a);
-        acc[r].b = _mm256_fmadd_ps(x, kb, acc[r].b);
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-    _mm256_store_ps(scores[r], acc[r].a);
-    _mm256_store_ps(scores[r] + kVector, acc[r].b);
-  }
-}
-
-template <KvType type, int R>
-void find_scores(const CacheGroup& group, const QueryBlock& block, Scratch& scratch) {
-  constexpr int page_rows = kv::rows_per_page(type);
-  const int n_slots = block.n_entries * page_rows;
-  for (int slot = 0; slot < n_slots; slot += kChunk) {
-    const std::byte* a = group.pages[slot / page_rows] + slot % page_rows * 4;
-    const std::byte* b = a + kVector * 4;
-    if (type == KvType::f32) b = group.pages[std::min(slot / page_rows + 1, block.n_entries - 1)];
-    score_chunk<type, R>(a, b, group.head_dim / kWordChannels<type>, static_cast<const float*>(block.q),
-                         reinterpret_cast<float(*)[kGroupRows]>(scratch.scores[0] + slot));
-  }
-}
-
-// ---- softmax
 
 // 2^x, relative error 1e-7, exactly 1 at 0 and 0 below 2^-126.
 inline __m256 exp2_ps(__m256 x) {
@@ -182,56 +93,6 @@ void weigh_row(const CacheGroup& group, const QueryBlock& block, int row, float*
   _mm256_storeu_ps(block.lane_sum + row * kLanes, sum);
 }
 
-// ---- weighted sum of V, two rows at a time
-
-template <KvType type>
-inline Pair load_v(const std::byte* values, int head_dim, int row, int channel) {
-  if constexpr (type == KvType::f32) {
-    const std::byte* at = values + (row * head_dim + channel) * 4;
-    return {_mm256_castsi256_ps(load_bytes(at)), _mm256_castsi256_ps(load_bytes(at + 32))};
-  } else if constexpr (type == KvType::bf16) {
-    const std::byte* at = values + (row / 2 * head_dim + channel) * 4;
-    if (row % 2 == 0) return {low_half(load_bytes(at)), low_half(load_bytes(at + 32))};
-    return {high_half(load_bytes(at)), high_half(load_bytes(at + 32))};
-  } else {
-    const __m128i codes = _mm_load_si128(reinterpret_cast<const __m128i*>(values + row * head_dim + channel));
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)),
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)))};
-  }
-}
-
-template <KvType type, int R>
-void add_values(const CacheGroup& group, const QueryBlock& block, const Scratch& scratch, int channel) {
-  constexpr int page_rows = kv::rows_per_page(type);
-  Pair acc[R];
-  float* const out = block.acc + channel;
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-    acc[r] = {_mm256_loadu_ps(out + r * group.head_dim), _mm256_loadu_ps(out + r * group.head_dim + kVector)};
-  }
-  for (int entry = 0; entry < block.n_entries; ++entry) {
-    const std::byte* values = group.pages[entry] + kv::value_offset_bytes(group.head_dim);
-    const float* weights = scratch.scores[0] + entry * page_rows;
-    for (int row = 0; row < page_rows; row += 2) {
-#pragma GCC unroll 2
-      for (int odd = 0; odd < 2; ++odd) {
-        const Pair v = load_v<type>(values, group.head_dim, row + odd, channel);
-#pragma GCC unroll 6
-        for (int r = 0; r < R; ++r) {
-          const __m256 w = _mm256_broadcast_ss(weights + row + odd + r * kGroupRows);
-          acc[r].a = _mm256_fmadd_ps(w, v.a, acc[r].a);
-          acc[r].b = _mm256_fmadd_ps(w, v.b, acc[r].b);
-        }
-      }
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-    _mm256_storeu_ps(out + r * group.head_dim, acc[r].a);
-    _mm256_storeu_ps(out + r * group.head_dim + kVector, acc[r].b);
-  }
-}
-
 // The widening loads leave no room for software prefetch in the loops: one line for each that is read, ahead
 // of them.
 void prefetch_next(const CacheGroup& group) {
@@ -242,33 +103,13 @@ void prefetch_next(const CacheGroup& group) {
   }
 }
 
-template <KvType type, int R>
-void step_rows(const CacheGroup& group, const QueryBlock& block) {
-  Scratch scratch;
-  find_scores<type, R>(group, block, scratch);
-  prefetch_next(group);
-  for (int row = 0; row < R; ++row) weigh_row(group, block, row, scratch.scores[row]);
-  for (int channel = 0; channel < group.head_dim; channel += kChunk)
-    add_values<type, R>(group, block, scratch, channel);
-}
-
 template <KvType type>
 void step(const CacheGroup& group, const QueryBlock& block) noexcept {
-  static_assert(kBlockRows == 6);
-  switch (block.n_rows) {
-    case 1:
-      return step_rows<type, 1>(group, block);
-    case 2:
-      return step_rows<type, 2>(group, block);
-    case 3:
-      return step_rows<type, 3>(group, block);
-    case 4:
-      return step_rows<type, 4>(group, block);
-    case 5:
-      return step_rows<type, 5>(group, block);
-    default:
-      return step_rows<type, 6>(group, block);
-  }
+  alignas(64) float scores[kBlockRows][kGroupRows];  // then the weights
+  avx2::find_scores<type>(group, block, scores);
+  prefetch_next(group);
+  for (int row = 0; row < block.n_rows; ++row) weigh_row(group, block, row, scores[row]);
+  avx2::add_values<type>(group, block, scores);
 }
 
 }  // namespace

@@ -31,34 +31,49 @@ void set_pages(TableGroup& group, const kv::PageMemory& pages, std::span<const k
     const size_t ahead = group.end_entry + i;
     const bool known = ahead < entries.size() && entries[ahead].rows_used > 0;
     group.cache.next[i] = known ? pages.page(entries[ahead].page).payload : group.cache.pages[i];
+    if (!known || entries[ahead].type != kv::KvType::int8) continue;
+    const float* side =
+        pages.page(entries[ahead].page).side;  // what the next group reads before anything else
+    for (size_t at = 0; at < kv::page_side_bytes(kv::KvType::int8) / sizeof(float); at += 16) {
+      __builtin_prefetch(side + at);
+    }
   }
+}
+
+// A factor of every slot: of the row's own scale and of its extras. Unused slots get 0, so that no NaN comes
+// in.
+void set_factor(float* slots, int page_rows, int rows_used, const float* scale, const float* extra) {
+  std::fill_n(slots, page_rows, 0.0f);
+  if (scale != nullptr) {
+    std::copy_n(scale, rows_used, slots);
+  } else {
+    std::fill_n(slots, rows_used, 1.0f);
+  }
+  if (extra == nullptr) return;
+  for (int row = 0; row < rows_used; ++row) slots[row] *= extra[row];
 }
 
 void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const kv::TableEntry> entries,
                  GroupFactors& factors) {
+  static constexpr kv::RowExtras kNone;
   const int page_rows = kv::rows_per_page(group.type);
-  for (int slot = 0; slot < kGroupRows; ++slot) {
-    const size_t index = group.first_entry + static_cast<size_t>(slot / page_rows);
-    const int row = slot % page_rows;
-    float k = 0, v = 0, bias = 0;  // an unused slot must not bring a NaN in
-    if (index < group.end_entry && row < entries[index].rows_used) {
-      const kv::TableEntry& entry = entries[index];
-      k = v = 1;
-      if (group.type == kv::KvType::int8) {
-        const float* side = pages.page(entry.page).side;
-        k = side[row];
-        v = side[page_rows + row];
-      }
-      if (entry.extras != nullptr) {
-        if (entry.extras->k_factor != nullptr) k *= entry.extras->k_factor[row];
-        if (entry.extras->v_factor != nullptr) v *= entry.extras->v_factor[row];
-        if (entry.extras->bias != nullptr) bias = entry.extras->bias[row] * kLog2e;
-      }
-    }
-    factors.k_factor[slot] = k;
-    factors.v_factor[slot] = v;
-    factors.bias[slot] = bias;
+  for (size_t i = group.first_entry; i < group.end_entry; ++i) {
+    const kv::TableEntry& entry = entries[i];
+    const kv::RowExtras& extras = entry.extras != nullptr ? *entry.extras : kNone;
+    const float* side =
+        group.type == kv::KvType::int8 && entry.rows_used > 0 ? pages.page(entry.page).side : nullptr;
+    const int slot = static_cast<int>(i - group.first_entry) * page_rows;
+    set_factor(factors.k_factor + slot, page_rows, entry.rows_used, side, extras.k_factor);
+    set_factor(factors.v_factor + slot, page_rows, entry.rows_used,
+               side == nullptr ? nullptr : side + page_rows, extras.v_factor);
+    std::fill_n(factors.bias + slot, page_rows, 0.0f);
+    if (extras.bias == nullptr) continue;
+    for (int row = 0; row < entry.rows_used; ++row) factors.bias[slot + row] = extras.bias[row] * kLog2e;
   }
+  const int end = group.cache.n_entries * page_rows;
+  std::fill(factors.k_factor + end, factors.k_factor + kGroupRows, 0.0f);
+  std::fill(factors.v_factor + end, factors.v_factor + kGroupRows, 0.0f);
+  std::fill(factors.bias + end, factors.bias + kGroupRows, 0.0f);
   group.cache.k_factor = factors.k_factor;
   group.cache.v_factor = factors.v_factor;
 }

@@ -4,15 +4,13 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "attention/attention_group.h"
+#include "attention/attention_queries.h"
 
 namespace fastcache::attention {
 namespace {
-
-constexpr float kLog2e = std::numbers::log2e_v<float>;
 
 struct Weighted {  // a result of online softmax, not yet divided by the sum
   float max = kNoScore;
@@ -22,9 +20,8 @@ struct Weighted {  // a result of online softmax, not yet divided by the sum
 // Not initialised as a whole: only what the tile's rows use is ever touched.
 struct TileState {
   alignas(64) float acc[2][kTileFloats];  // [rows, head_dim], the split at work and the splits before it
-  alignas(64) std::byte packed[sizeof(float) * kTileFloats + size_t{128} * kMaxTileRows];
   alignas(64) float lane_sum[kMaxTileRows * kLanes];
-  alignas(64) float queries[kBlockRows * kMaxHeadDim];  // a block before packing
+  PackedQueries queries;
   GroupFactors factors;
   float max[kMaxTileRows];
   float total_max[kMaxTileRows];
@@ -44,7 +41,7 @@ class TaskRun {
         sequence_(batch.sequences[static_cast<size_t>(unit_.sequence)]),
         head_(sequence_.heads[static_cast<size_t>(unit_.kv_head)]),
         state_(state),
-        heads_per_kv_(batch.shape.n_heads / batch.shape.n_kv_heads),
+        rows_{batch, sequence_, unit_},
         head_dim_(static_cast<size_t>(batch.shape.head_dim)) {}
 
   void run();
@@ -54,8 +51,6 @@ class TaskRun {
   bool sees(size_t begin_entry, size_t end_entry) const;
   void run_split(size_t begin_entry, size_t end_entry);
   void run_group(const TableGroup& group);
-  void pack(const TableGroup& group);
-  void write_query(int row, const float* cos_sin, float* to) const;
   Weighted split_result(int row) const;
   void fold(Weighted& total, float* total_acc, Weighted part, const float* part_acc) const;
   void fold_split(bool first);
@@ -63,23 +58,6 @@ class TaskRun {
   void merge_partials();
   void write_out(int row, float sum, const float* acc) const;
 
-  size_t column(int row) const {  // of a tile row in q and out
-    const int head = unit_.kv_head * heads_per_kv_ + (unit_.first_row + row) % heads_per_kv_;
-    return static_cast<size_t>(head) * head_dim_;
-  }
-  size_t query(int row) const { return static_cast<size_t>((unit_.first_row + row) / heads_per_kv_); }
-  const float* q_of(int row) const {
-    return batch_.q + (static_cast<size_t>(sequence_.first_query) + query(row)) * batch_.q_stride +
-           column(row);
-  }
-  float* out_of(int row) const {
-    return batch_.out + (static_cast<size_t>(sequence_.first_query) + query(row)) * batch_.out_stride +
-           column(row);
-  }
-  void prefetch(
-      const float* x) const {  // [head_dim]; rows of q and out lie too far apart for the processor to guess
-    for (size_t c = 0; c < head_dim_; c += 16) __builtin_prefetch(x + c);
-  }
   float* acc(int row) const { return acc_ + static_cast<size_t>(row) * head_dim_; }
   float* total(int row) const { return total_ + static_cast<size_t>(row) * head_dim_; }
   float* partial(int split, int row) const {
@@ -96,23 +74,20 @@ class TaskRun {
   const AttentionSequence& sequence_;
   const kv::HeadRows& head_;
   TileState& state_;
-  const int heads_per_kv_;
+  const TileRows rows_;
   const size_t head_dim_;
   float* acc_ = state_.acc[0];
   float* total_ = state_.acc[1];
-  RowLimits any_;        // rows that at least one query of the tile sees
-  bool packed_ = false;  // state_.packed is for packed_type_ and packed_delta_
-  kv::KvType packed_type_ = kv::KvType::bf16;
-  int32_t packed_delta_ = 0;
+  RowLimits any_;  // rows that at least one query of the tile sees
 };
 
 void TaskRun::find_limits() {
   RowLimits limits;
-  size_t of_query = SIZE_MAX;
+  int of_query = -1;
   for (int row = 0; row < unit_.n_rows; ++row) {
-    if (query(row) != of_query) {
-      of_query = query(row);
-      limits = row_limits(batch_.shape, sequence_, head_, static_cast<int>(of_query));
+    if (rows_.query(row) != of_query) {
+      of_query = rows_.query(row);
+      limits = row_limits(batch_.shape, sequence_, head_, of_query);
     }
     state_.limits[row] = limits;
     any_.begin = row == 0 ? limits.begin : std::min(any_.begin, limits.begin);
@@ -120,42 +95,8 @@ void TaskRun::find_limits() {
   }
 }
 
-// q, rotated by -delta where K was rotated for another position, and scaled so that scores are powers of two.
-void TaskRun::write_query(int row, const float* cos_sin, float* to) const {
-  const AttentionShape& shape = batch_.shape;
-  const float scale = shape.softcap > 0 ? shape.scale * 2 * kLog2e / shape.softcap : shape.scale * kLog2e;
-  std::copy_n(q_of(row), head_dim_, to);
-  if (cos_sin != nullptr) rope_rotate(*shape.rope, cos_sin, to);
-  for (size_t c = 0; c < head_dim_; ++c) to[c] *= scale;
-}
-
-void TaskRun::pack(const TableGroup& group) {
-  if (packed_ && packed_type_ == group.type && packed_delta_ == group.delta) return;
-  packed_ = true;
-  packed_type_ = group.type;
-  packed_delta_ = group.delta;
-  alignas(64) float angles[kMaxHeadDim];
-  const float* cos_sin = nullptr;
-  if (group.delta != 0) {
-    rope_angles(*batch_.shape.rope, -group.delta, angles);
-    // q has YaRN's magnitude already
-    for (int i = 0; i < batch_.shape.rope->n_dims; ++i) angles[i] /= batch_.shape.rope->magnitude;
-    cos_sin = angles;
-  }
-  for (int first = 0; first < unit_.n_rows; first += kBlockRows) {
-    const int n = std::min(kBlockRows, unit_.n_rows - first);
-    for (int row = 0; row < n; ++row) {
-      if (first + row + kBlockRows < unit_.n_rows) prefetch(q_of(first + row + kBlockRows));
-      write_query(first + row, cos_sin, state_.queries + static_cast<size_t>(row) * head_dim_);
-    }
-    kernel_.pack[static_cast<size_t>(group.type)](
-        state_.queries, n, batch_.shape.head_dim,
-        state_.packed + static_cast<size_t>(first) * packed_bytes(batch_.shape.head_dim));
-  }
-}
-
 void TaskRun::run_group(const TableGroup& group) {
-  pack(group);
+  state_.queries.pack(kernel_, rows_, group.type, group.delta);
   const auto step = kernel_.step[static_cast<size_t>(group.type)];
   CacheGroup cache = group.cache;
   for (int first = 0; first < unit_.n_rows; first += kBlockRows) {
@@ -174,7 +115,7 @@ void TaskRun::run_group(const TableGroup& group) {
       block.n_entries = (63 - std::countl_zero(any)) / kv::rows_per_page(group.type) + 1;
       block.visible = visible;
     }
-    block.q = state_.packed + static_cast<size_t>(first) * packed_bytes(batch_.shape.head_dim);
+    block.q = state_.queries.block(first, batch_.shape.head_dim);
     block.max = state_.max + first;
     block.lane_sum = state_.lane_sum + static_cast<ptrdiff_t>(first) * kLanes;
     block.acc = acc(first);
@@ -256,8 +197,8 @@ void TaskRun::merge_partials() {
 }
 
 void TaskRun::write_out(int row, float sum, const float* acc) const {
-  if (row + kBlockRows < unit_.n_rows) prefetch(out_of(row + kBlockRows));
-  float* to = out_of(row);
+  if (row + kBlockRows < unit_.n_rows) prefetch_row(rows_.out(row + kBlockRows), batch_.shape.head_dim);
+  float* to = rows_.out(row);
   const float factor = sum > 0 ? 1.0f / sum : 0.0f;
   for (size_t c = 0; c < head_dim_; ++c)
     to[c] = acc[c] * factor + 0.0f;  // + 0: hidden rows may turn the sign of a zero

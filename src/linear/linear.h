@@ -3,9 +3,9 @@
 //
 // Quantised weights: unsigned 4- or 8-bit codes with a scale and a min per block, 16 output columns
 // interleaved; inputs are quantised to int8 with one scale per 32 channels, once per input. The mapping from
-// the file's type is exact. Float weights (f32, f16, bf16) keep their storage type and are multiplied in f32
-// or by VDPBF16PS. An output element is summed in one fixed order over the input channels: its bits depend on
-// neither the number of rows, the tile shape, nor the number of threads.
+// the file's type is exact. Float weights (f32, f16, bf16) keep their storage type and are multiplied in f32.
+// An output element is summed in one fixed order over the input channels (kernels.h states it): its bits
+// depend on neither the number of rows, the tile shape, the number of threads, nor the instruction set.
 #pragma once
 
 #include <cstddef>
@@ -73,7 +73,9 @@ PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up);
 void get_row(const PackedMatrix& matrix, int row, float* out);
 
 // The input rows of a matmul, in the forms that its weights need. Owned by the step context and reused;
-// reserve() on the engine thread, then each row is filled by exactly one thread.
+// reserve() on the engine thread, then each row is filled by exactly one thread. Rows lie in tiles of 12 that
+// share cache lines: threads that fill 12 neighbours each do not disturb one another. A NaN or an infinity
+// makes its whole block NaN.
 class Activations {
  public:
   void reserve(int n_rows, int n_in, bool int8_blocks, bool f32);

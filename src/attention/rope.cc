@@ -58,6 +58,10 @@ void check(int n_dims, double base, const RopeScaling& scaling, std::span<const 
     throw Error{Code::invalid_model,
                 fmt::format("rope: {} frequency factors for {} pairs", divisors.size(), n_dims / 2)};
   }
+  for (float divisor : divisors) {
+    if (!(divisor > 0))
+      throw Error{Code::invalid_model, fmt::format("rope: frequency factor {} must be above 0", divisor)};
+  }
 }
 
 }  // namespace

@@ -7,7 +7,9 @@
 #include "base/simd.h"
 
 #if defined(__x86_64__)
+#if !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside the intrinsics of gcc 12
+#endif
 FC_TARGET_BEGIN(FC_AVX512_TARGET)
 namespace fastcache::linear::avx512 {
 namespace {

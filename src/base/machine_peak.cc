@@ -49,8 +49,11 @@ double seconds_since(Clock::time_point start) {
   ", %%ymm" sum "\n"
 #define FC_TWELVE_DOTS                                                                            \
   FC_DOT_YMM("0")                                                                                 \
-  FC_DOT_YMM("1") FC_DOT_YMM("2") FC_DOT_YMM("3") FC_DOT_YMM("4") FC_DOT_YMM("5") FC_DOT_YMM("6") \
-      FC_DOT_YMM("7") FC_DOT_YMM("8") FC_DOT_YMM("9") FC_DOT_YMM("10") FC_DOT_YMM("11")
+  FC_DOT_YMM("1")                                                                                 \
+  FC_DOT_YMM("2")                                                                                 \
+  FC_DOT_YMM("3")                                                                                 \
+  FC_DOT_YMM("4") FC_DOT_YMM("5") FC_DOT_YMM("6") FC_DOT_YMM("7") FC_DOT_YMM("8") FC_DOT_YMM("9") \
+      FC_DOT_YMM("10") FC_DOT_YMM("11")
 #define FC_ZERO_YMM \
   "vpxor %%ymm12, %%ymm12, %%ymm12\n vpxor %%ymm13, %%ymm13, %%ymm13\n vpxor %%ymm15, %%ymm15, %%ymm15\n"
 #define FC_YMM_CLOBBERS                                                                                      \

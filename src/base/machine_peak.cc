@@ -47,13 +47,9 @@ double seconds_since(Clock::time_point start) {
 #define FC_DOT_YMM(sum)                                                                                   \
   "vpmaddubsw %%ymm12, %%ymm13, %%ymm14\n vpmaddwd %%ymm14, %%ymm15, %%ymm14\n vpaddd %%ymm14, %%ymm" sum \
   ", %%ymm" sum "\n"
-#define FC_TWELVE_DOTS                                                                            \
-  FC_DOT_YMM("0")                                                                                 \
-  FC_DOT_YMM("1")                                                                                 \
-  FC_DOT_YMM("2")                                                                                 \
-  FC_DOT_YMM("3")                                                                                 \
-  FC_DOT_YMM("4") FC_DOT_YMM("5") FC_DOT_YMM("6") FC_DOT_YMM("7") FC_DOT_YMM("8") FC_DOT_YMM("9") \
-      FC_DOT_YMM("10") FC_DOT_YMM("11")
+#define FC_SIX_DOTS(a, b, c, d, e, f) \
+  FC_DOT_YMM(a) FC_DOT_YMM(b) FC_DOT_YMM(c) FC_DOT_YMM(d) FC_DOT_YMM(e) FC_DOT_YMM(f)
+#define FC_TWELVE_DOTS FC_SIX_DOTS("0", "1", "2", "3", "4", "5") FC_SIX_DOTS("6", "7", "8", "9", "10", "11")
 #define FC_ZERO_YMM \
   "vpxor %%ymm12, %%ymm12, %%ymm12\n vpxor %%ymm13, %%ymm13, %%ymm13\n vpxor %%ymm15, %%ymm15, %%ymm15\n"
 #define FC_YMM_CLOBBERS                                                                                      \

@@ -8,7 +8,9 @@
 #include "base/simd.h"
 
 #if defined(__x86_64__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // false alarm inside the intrinsics of gcc 12
+// False alarms inside the intrinsics of gcc 12.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 FC_TARGET_BEGIN(FC_AVX512_TARGET)
 namespace fastcache::attention::avx512 {
 namespace {

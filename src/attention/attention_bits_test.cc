@@ -14,6 +14,12 @@ namespace {
 
 constexpr kv::KvType kTypes[] = {kv::KvType::f32, kv::KvType::bf16, kv::KvType::int8};
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kRounds = 10;  // ten times slower
+#else
+constexpr int kRounds = 60;
+#endif
+
 CaseShape random_shape(std::mt19937_64& random) {
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
   const auto maybe = [&](int one_in) { return pick(1, one_in) == 1; };
@@ -120,7 +126,7 @@ std::string first_difference(const AttentionCase& of, const std::vector<float>& 
 
 TEST(AttentionBits, DoNotDependOnChunksCompanionsOrThreads) {
   std::mt19937_64 random(test_seed());
-  for (int round = 0; round < 60; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     const uint64_t seed = random();
     std::mt19937_64 pieces(seed);
     AttentionCase made(random_shape(pieces), seed);
@@ -145,7 +151,7 @@ TEST(AttentionBits, DoNotDependOnChunksCompanionsOrThreads) {
 // Rows that a query does not see may hold anything finite: the bits stay.
 TEST(AttentionBits, HiddenRowsDoNotMatter) {
   std::mt19937_64 random(test_seed() + 1);
-  for (int round = 0; round < 20; ++round) {
+  for (int round = 0; round < kRounds / 3; ++round) {
     const uint64_t seed = random();
     CaseShape shape = random_shape(random);
     shape.old_rows = {200};

@@ -102,25 +102,33 @@ double tolerance(const Precision& p, const ReferenceRow& row) {
   return row.largest_v * (2 * score_error + p.weight) + 1e-6;
 }
 
-void compare(AttentionCase& of, const AttentionKernel& kernel) {
-  const Precision p = precision(kernel, of.shape);
-  double worst = 0;
-  std::string where = "nowhere";
+// [queries of all, n_heads]
+std::vector<ReferenceRow> reference(AttentionCase& of) {
+  std::vector<ReferenceRow> rows;
   for (size_t s = 0; s < of.views.size(); ++s) {
     for (int query = 0; query < of.views[s].n_queries; ++query) {
-      for (int head = 0; head < of.shape.n_kv_heads * of.shape.group; ++head) {
-        const ReferenceRow expected = reference_row(of, s, query, head);
-        const float* got = of.out.data() + static_cast<size_t>(of.views[s].first_query + query) * of.stride +
-                           static_cast<size_t>(head * of.shape.head_dim);
-        for (size_t c = 0; c < expected.out.size(); ++c) {
-          double error = std::abs(got[c] - expected.out[c]) / tolerance(p, expected);
-          if (!(error < 1e30)) error = 1e30;
-          if (error <= worst) continue;
-          worst = error;
-          where = fmt::format("sequence {} query {} head {} channel {}: {} instead of {}, tolerance {}", s,
-                              query, head, c, got[c], expected.out[c], tolerance(p, expected));
-        }
-      }
+      for (int head = 0; head < of.n_heads(); ++head) rows.push_back(reference_row(of, s, query, head));
+    }
+  }
+  return rows;
+}
+
+void compare(const AttentionCase& of, const std::vector<ReferenceRow>& rows, const AttentionKernel& kernel) {
+  const Precision p = precision(kernel, of.shape);
+  const size_t n_heads = static_cast<size_t>(of.n_heads());
+  const size_t head_dim = static_cast<size_t>(of.shape.head_dim);
+  double worst = 0;
+  std::string where = "nowhere";
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const float* got = of.out.data() + i / n_heads * of.stride + i % n_heads * head_dim;
+    const double allowed = tolerance(p, rows[i]);
+    for (size_t c = 0; c < head_dim; ++c) {
+      double error = std::abs(got[c] - rows[i].out[c]) / allowed;
+      if (!(error < 1e30)) error = 1e30;  // NaN
+      if (error <= worst) continue;
+      worst = error;
+      where = fmt::format("query {} head {} channel {}: {} instead of {}, tolerance {}", i / n_heads,
+                          i % n_heads, c, got[c], rows[i].out[c], allowed);
     }
   }
   EXPECT_LE(worst, 1.0) << kernel.name << ", " << kv::kv_type_name(of.shape.type) << ", " << of.where << ": "
@@ -133,10 +141,11 @@ TEST(Attention, AgreesWithPlainLoops) {
     for (kv::KvType type : {kv::KvType::f32, kv::KvType::bf16, kv::KvType::int8}) {
       shape.type = type;
       AttentionCase made(shape, ++seed);
+      const std::vector<ReferenceRow> expected = reference(made);
       for (const AttentionKernel* kernel : attention_kernels()) {
         std::fill(made.out.begin(), made.out.end(), std::nanf(""));
         run_attention(*kernel, made.batch(), 2);
-        compare(made, *kernel);
+        compare(made, expected, *kernel);
       }
     }
   }

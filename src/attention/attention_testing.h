@@ -73,6 +73,7 @@ class AttentionCase {
             .out = out.data(),
             .out_stride = stride};
   }
+  int n_heads() const { return shape.n_kv_heads * shape.group; }
   float uniform() { return std::uniform_real_distribution<float>(0, 1)(random_); }
   float normal() { return std::normal_distribution<float>()(random_); }
   int integer(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }

@@ -17,6 +17,7 @@ void find_scores_int8(const CacheGroup& group, const QueryBlock& block, float (*
 // aligned.
 void add_values_bf16(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows]);
 void add_values_int8(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows]);
+void unpack_values_int8(const CacheGroup& group, std::byte* to) noexcept;
 
 }  // namespace fastcache::attention::avx512
 

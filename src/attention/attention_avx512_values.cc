@@ -19,6 +19,9 @@ constexpr int kChunk = 16;
 
 struct ValuesBf16 {
   static constexpr int kPairs = 8;  // of rows in a page
+  static const std::byte* page(const CacheGroup& group, int entry) {
+    return group.pages[entry] + kv::value_offset_bytes(group.head_dim);
+  }
   static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
     return _mm512_load_si512(values + (pair * head_dim + channel) * 4);
   }
@@ -29,6 +32,7 @@ struct ValuesBf16 {
 
 struct ValuesInt8 {
   static constexpr int kPairs = 16;
+  static const std::byte* page(const CacheGroup& group, int entry) { return ValuesBf16::page(group, entry); }
   // Codes have 7 bits and a sign: the upper half of their float is exact.
   static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
     const std::byte* at = values + 2 * pair * head_dim + channel;
@@ -45,6 +49,17 @@ struct ValuesInt8 {
   }
 };
 
+struct ValuesUnpacked {
+  static constexpr int kPairs = 16;
+  static const std::byte* page(const CacheGroup& group, int entry) {
+    return group.values + entry * kPairs * group.head_dim * 4;
+  }
+  static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
+    return ValuesBf16::load(values, head_dim, pair, channel);
+  }
+  static void prefetch(const std::byte*, int, int, int) {}  // unpacking did it
+};
+
 template <class Values, int R, int C>
 void add_values(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows],
                 int channel) {
@@ -56,7 +71,7 @@ void add_values(const CacheGroup& group, const QueryBlock& block, const uint16_t
     for (int c = 0; c < C; ++c) acc[r][c] = _mm512_loadu_ps(block.acc + r * head_dim + channel + c * kChunk);
   }
   for (int entry = 0; entry < block.n_entries; ++entry) {
-    const std::byte* values = group.pages[entry] + kv::value_offset_bytes(head_dim);
+    const std::byte* values = Values::page(group, entry);
     const std::byte* next = group.next[entry] + kv::value_offset_bytes(head_dim);
     const uint16_t* pair_weights = weights[0] + entry * 2 * Values::kPairs;
     for (int pair = 0; pair < Values::kPairs; ++pair, pair_weights += 2) {
@@ -89,9 +104,12 @@ template <int R, int C>
 constexpr ValuesFn add_bf16 = add_values<ValuesBf16, R, C>;
 template <int R, int C>
 constexpr ValuesFn add_int8 = add_values<ValuesInt8, R, C>;
+template <int R, int C>
+constexpr ValuesFn add_unpacked = add_values<ValuesUnpacked, R, C>;
 
 constexpr ValuesFn kAddBf16[kBlockRows][4] = FC_TILES(add_bf16);
 constexpr ValuesFn kAddInt8[kBlockRows][4] = FC_TILES(add_int8);
+constexpr ValuesFn kAddUnpacked[kBlockRows][4] = FC_TILES(add_unpacked);
 
 void add_all_values(const ValuesFn (*table)[4], const CacheGroup& group, const QueryBlock& block,
                     const uint16_t (*weights)[kGroupRows]) {
@@ -110,7 +128,20 @@ void add_values_bf16(const CacheGroup& group, const QueryBlock& block,
 
 void add_values_int8(const CacheGroup& group, const QueryBlock& block,
                      const uint16_t (*weights)[kGroupRows]) {
-  add_all_values(kAddInt8, group, block, weights);
+  add_all_values(group.values != nullptr ? kAddUnpacked : kAddInt8, group, block, weights);
+}
+
+void unpack_values_int8(const CacheGroup& group, std::byte* to) noexcept {
+  for (int entry = 0; entry < group.n_entries; ++entry) {
+    const std::byte* values = ValuesInt8::page(group, entry);
+    const std::byte* next = group.next[entry] + kv::value_offset_bytes(group.head_dim);
+    for (int pair = 0; pair < ValuesInt8::kPairs; ++pair) {
+      for (int channel = 0; channel < group.head_dim; channel += kChunk, to += 64) {
+        _mm512_store_si512(to, ValuesInt8::load(values, group.head_dim, pair, channel));
+        ValuesInt8::prefetch(next, group.head_dim, pair, channel);
+      }
+    }
+  }
 }
 
 }  // namespace fastcache::attention::avx512

@@ -131,6 +131,7 @@ constinit const AttentionKernel kAttentionCpuAvx512{
     .pack = {pack_f32_avx2, avx512::pack_bf16, avx512::pack_int8},
     .step = {step_f32_avx2, step_bf16, step_int8},
     .fold = fold_avx2,
+    .unpack_values_int8 = avx512::unpack_values_int8,
 };
 }  // namespace fastcache::attention
 #endif

@@ -25,12 +25,15 @@ size_t pages_for(const kv::CacheShape& shape, int n) {
   return static_cast<size_t>((n + shape.rows() - 1) / shape.rows()) * static_cast<size_t>(shape.n_heads());
 }
 
+constexpr int kWarmUpPrompt = 64;  // tokens
+constexpr int kWarmUpDecode = 4;   // steps
+
 size_t largest_case_pages(const kv::CacheShape& shape, const RawBenchCases& cases,
                           const RawBenchOptions& options) {
-  size_t pages = 1;
+  size_t pages = pages_for(shape, kWarmUpPrompt);
   for (int n : cases.prefill_tokens) pages = std::max(pages, pages_for(shape, n));
   for (int depth : cases.decode_depths)
-    pages = std::max(pages, pages_for(shape, depth + options.decode_tokens + 1));
+    pages = std::max(pages, pages_for(shape, depth + std::max(options.decode_tokens + 1, kWarmUpDecode)));
   for (const BatchCase& batch : cases.batches) {
     pages = std::max(pages, static_cast<size_t>(batch.sequences) *
                                 pages_for(shape, batch.prompt_tokens + batch.generated_tokens));
@@ -61,7 +64,7 @@ class RawBench {
     std::vector<kv::Sequence> sequences = make_sequences(1);
     std::vector<int32_t> next{1};
     if (depth > 0) next = prefill(sequences, random_prompts(1, depth), Clock::now()).next;
-    decode(sequences, next, 4);  // warm-up: buffers and branch predictors of the decode shape
+    decode(sequences, next, kWarmUpDecode);  // warm-up: buffers and branch predictors of the decode shape
     for (kv::Sequence& sequence : sequences) sequence.truncate_to(depth);
     const Clock::time_point start = Clock::now();
     decode(sequences, next, options_.decode_tokens);
@@ -181,7 +184,7 @@ class RawBench {
 
 void check_cases(const model::LoadedModel& model, const RawBenchCases& cases,
                  const RawBenchOptions& options) {
-  const auto check = [&](int n, const char* what) {
+  const auto check = [&](int64_t n, const char* what) {
     if (n > model.hparams.context_length) {
       throw Error{Code::context_too_long,
                   fmt::format("{} of {} tokens is longer than the model's context of {}", what, n,
@@ -190,11 +193,15 @@ void check_cases(const model::LoadedModel& model, const RawBenchCases& cases,
     if (n < 1) throw Error{Code::bad_request, fmt::format("{} of {} tokens; it must be at least 1", what, n)};
   };
   for (int n : cases.prefill_tokens) check(n, "prefill");
-  for (int depth : cases.decode_depths) check(depth + options.decode_tokens + 1, "decode");
+  for (int depth : cases.decode_depths) {
+    if (depth < 0)
+      throw Error{Code::bad_request, fmt::format("decode at depth {}; it must be at least 0", depth)};
+    check(int64_t{depth} + std::max(options.decode_tokens + 1, kWarmUpDecode), "decode");
+  }
   for (const BatchCase& batch : cases.batches) {
     check(batch.sequences, "a batch");
     check(batch.prompt_tokens, "a batch's prompt");
-    check(batch.prompt_tokens + batch.generated_tokens, "a batch's prompt and answer");
+    check(int64_t{batch.prompt_tokens} + batch.generated_tokens, "a batch's prompt and answer");
   }
 }
 
@@ -223,7 +230,7 @@ RawBenchResults run_raw_bench(const model::LoadedModel& model, ComputePool& comp
   const size_t needed = largest_case_pages(shape, cases, options) * page_bytes;
   RawBench bench(model, compute, options, options.pool_bytes != 0 ? options.pool_bytes : needed);
   RawBenchResults results;
-  bench.prefill_s(64);  // warm-up
+  bench.prefill_s(std::min(kWarmUpPrompt, model.hparams.context_length));  // warm-up
   for (int n : cases.prefill_tokens) {
     options.progress(fmt::format("prefill {}", n));
     results.prefill.push_back({n, n / median_of(options.repeats, [&] { return bench.prefill_s(n); })});

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `fastcache bench`: speed in process, as a table and as JSON.
+#include <array>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -8,6 +10,7 @@
 #include "base/cpu_features.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "bench/kernel_speed.h"
 #include "bench/raw_speed.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -24,16 +27,24 @@ struct BenchOptions {
   int repeats = 3;
   int decode_tokens = 64;
   bool profile = false;
+  bool kernels = false;
   std::string json_path;
 };
 
 // "32x1024x64": sequences x prompt tokens x generated tokens.
 bench::BatchCase parse_batch(const std::string& text) {
   bench::BatchCase batch;
-  char rest = 0;
-  const int n = std::sscanf(text.c_str(), "%dx%dx%d%c", &batch.sequences, &batch.prompt_tokens,
-                            &batch.generated_tokens, &rest);
-  if (n != 3 || batch.sequences < 1 || batch.prompt_tokens < 1 || batch.generated_tokens < 1) {
+  const std::array parts{&batch.sequences, &batch.prompt_tokens, &batch.generated_tokens};
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  bool good = true;
+  for (size_t i = 0; good && i < parts.size(); ++i) {
+    if (i > 0) good = at != end && *at++ == 'x';
+    const auto [stop, error] = std::from_chars(at, end, *parts[i]);
+    good = good && error == std::errc() && *parts[i] >= 1;
+    at = stop;
+  }
+  if (!good || at != end) {
     throw Error{Code::bad_request,
                 fmt::format("--batch {}: it must be SEQUENCESxPROMPTxGENERATED, such as 32x1024x64", text)};
   }
@@ -82,6 +93,44 @@ void print_table(const bench::RawBenchResults& results) {
   }
 }
 
+// Before the work, which takes minutes. An older result stays until there is a new one.
+void check_writable(const std::string& path) {
+  if (path.empty() || path == "-") return;
+  if (!std::ofstream(path, std::ios::app)) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+}
+
+void print_kernels(const bench::KernelReport& report) {
+  const MachinePeak& peak = report.peak;
+  std::printf("machine, %d threads: int8 %.0f GOP/s, bf16 %.0f GFLOP/s, f32 %.0f GFLOP/s, memory %.1f GB/s\n",
+              peak.n_threads, peak.int8_per_second / 1e9, peak.bf16_per_second / 1e9,
+              peak.f32_per_second / 1e9, peak.read_bytes_per_second / 1e9);
+  for (const bench::KernelSpeed& row : report.kernels) {
+    std::printf("%-36s %-20s %10.1f us %8.1f GOP/s %7.1f GB/s  %3.0f %% of %s\n", row.kernel.c_str(),
+                row.shape.c_str(), row.seconds * 1e6, row.operations_per_s / 1e9, row.bytes_per_s / 1e9,
+                100 * row.share(), row.limited_by);
+  }
+}
+
+nlohmann::json to_json(const bench::KernelReport& report) {
+  nlohmann::json json{{"cpu", cpu_features().model_name},
+                      {"isa", isa_name(selected_isa())},
+                      {"threads", report.peak.n_threads}};
+  json["peak"] = {{"int8_per_s", report.peak.int8_per_second},
+                  {"bf16_per_s", report.peak.bf16_per_second},
+                  {"f32_per_s", report.peak.f32_per_second},
+                  {"read_bytes_per_s", report.peak.read_bytes_per_second}};
+  for (const bench::KernelSpeed& row : report.kernels) {
+    json["kernels"].push_back({{"kernel", row.kernel},
+                               {"shape", row.shape},
+                               {"seconds", row.seconds},
+                               {"operations_per_s", row.operations_per_s},
+                               {"bytes_per_s", row.bytes_per_s},
+                               {"share", row.share()},
+                               {"limited_by", row.limited_by}});
+  }
+  return json;
+}
+
 void write_json(const nlohmann::json& json, const std::string& path) {
   if (path == "-") {
     std::printf("%s\n", json.dump(2).c_str());
@@ -92,16 +141,29 @@ void write_json(const nlohmann::json& json, const std::string& path) {
   if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
 }
 
+int run_kernels(const BenchOptions& options) {
+  ComputePool compute(options.model.threads);
+  const model::GgufFile file(model::find_model(options.model.model).string());
+  const bench::KernelReport report =
+      bench::measure_kernels(file, read_hparams(file), kv::parse_kv_type(options.model.kv_type), compute);
+  if (options.json_path != "-") print_kernels(report);
+  if (!options.json_path.empty()) write_json(to_json(report), options.json_path);
+  return 0;
+}
+
 int run(BenchOptions options) {
+  if (options.kernels) return run_kernels(options);
   for (const std::string& text : options.batches) options.cases.batches.push_back(parse_batch(text));
   if (options.cases.prefill_tokens.empty() && options.cases.decode_depths.empty() &&
       options.cases.batches.empty()) {
     options.cases = {.prefill_tokens = {1000, 4000}, .decode_depths = {0, 4096}, .batches = {{32, 1024, 64}}};
   }
+  check_writable(options.json_path);
+  const kv::KvType kv_type = kv::parse_kv_type(options.model.kv_type);
   ComputePool compute(options.model.threads);
   const model::LoadedModel model(model::find_model(options.model.model).string(), compute);
   const bench::RawBenchOptions raw{
-      .kv_type = kv::parse_kv_type(options.model.kv_type),
+      .kv_type = kv_type,
       .pool_bytes = options.whole_pool ? options.model.pool_bytes : 0,
       .chunk_tokens = options.model.chunk_tokens,
       .repeats = options.repeats,
@@ -137,6 +199,8 @@ void add_bench_command(CLI::App& program, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--profile", options->profile, "time of each operation");
+  command->add_flag("--kernels", options->kernels,
+                    "each kernel alone, as a share of what the machine can do");
   command->add_option("--json", options->json_path, "write JSON to this file, - for standard output");
   command->callback([options, command, &exit_code] {
     options->whole_pool = command->count("--pool") > 0;

@@ -11,9 +11,10 @@
 #include "base/simd.h"
 
 #if defined(__x86_64__)
-// False alarms inside the intrinsics of gcc 12.
+#if !defined(__clang__)  // false alarms inside the intrinsics of gcc 12
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 FC_TARGET_BEGIN(FC_AVX512_TARGET)
 namespace fastcache::attention::avx512 {
 namespace {

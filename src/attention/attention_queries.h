@@ -20,7 +20,9 @@ struct TileRows {
   float* out(int row) const { return batch.out + batch_row(row) * batch.out_stride + column(row); }
 
  private:
-  size_t batch_row(int row) const { return static_cast<size_t>(sequence.first_query + query(row)); }
+  size_t batch_row(int row) const {
+    return static_cast<size_t>(sequence.first_query) + static_cast<size_t>(query(row));
+  }
   size_t column(int row) const {
     return static_cast<size_t>(head(row)) * static_cast<size_t>(batch.shape.head_dim);
   }

@@ -30,6 +30,8 @@ const char* finish_reason_name(FinishReason reason) {
       return "length";
     case FinishReason::pool_full:
       return "pool_full";
+    case FinishReason::context_full:
+      return "context_full";
     case FinishReason::cancelled:
       return "cancelled";
   }
@@ -91,7 +93,8 @@ int Generator::reuse_prefix(std::span<const model::Token> prompt) {
   return n;
 }
 
-std::optional<std::span<const float>> Generator::step(std::span<const model::Token> tokens, bool want_logits) {
+std::optional<std::span<const float>> Generator::step(std::span<const model::Token> tokens,
+                                                      bool want_logits) {
   if (!sequence_.append_text(tokens)) return std::nullopt;
   const int n = static_cast<int>(tokens.size());
   const int32_t last = n - 1;
@@ -107,51 +110,56 @@ std::optional<std::span<const float>> Generator::step(std::span<const model::Tok
   }
 }
 
-std::span<const float> Generator::prefill(std::span<const model::Token> tokens) {
+std::optional<std::span<const float>> Generator::prefill(std::span<const model::Token> tokens,
+                                                         const std::function<bool()>& keep_going) {
   sequence_.set_state(kv::PageState::prefill);
-  while (true) {
+  while (keep_going()) {
     const size_t n = std::min(tokens.size(), static_cast<size_t>(options_.chunk_tokens));
     const bool last = n == tokens.size();
     const auto logits = step(tokens.first(n), last);
-    if (!logits) throw Error{Code::pool_too_small, "the KV pool ran out of pages during prefill; give --pool more bytes"};
-    if (last) return *logits;
+    if (!logits) throw Error{Code::pool_too_small, "the KV pool ran out of pages during the prompt"};
+    if (last) return logits;
     tokens = tokens.subspan(n);
+  }
+  return std::nullopt;
+}
+
+// From the first token of the answer on; returns why it ended.
+FinishReason Generator::decode(model::Token token, int max_tokens, Sampler& sampler,
+                               const std::function<bool(model::Token)>& on_token, int& n_generated) {
+  sequence_.set_state(kv::PageState::decode);
+  while (true) {
+    if (model_.vocab.is_eog(token)) return FinishReason::stop;
+    ++n_generated;
+    if (!on_token(token)) return FinishReason::cancelled;
+    if (n_generated == max_tokens) return FinishReason::length;
+    if (sequence_.token_count() + 1 >= model_.hparams.context_length) return FinishReason::context_full;
+    const auto logits = step(std::span(&token, 1), true);
+    if (!logits) return FinishReason::pool_full;
+    token = sampler.sample(*logits);
   }
 }
 
 GenerateStats Generator::generate(std::span<const model::Token> prompt, int max_tokens,
                                   const SamplingParams& sampling,
-                                  const std::function<bool(model::Token)>& on_token) {
+                                  const std::function<bool(model::Token)>& on_token,
+                                  const std::function<bool()>& keep_going) {
   const Clock::time_point start = Clock::now();
   check_prompt(prompt);
+  if (max_tokens < 1)
+    throw Error{Code::bad_request, fmt::format("max_tokens is {}; it must be at least 1", max_tokens)};
   Sampler sampler(sampling);
   GenerateStats stats;
   stats.prompt_tokens = static_cast<int>(prompt.size());
   stats.reused_tokens = reuse_prefix(prompt);
 
-  std::span<const float> logits = prefill(prompt.subspan(static_cast<size_t>(stats.reused_tokens)));
-  sequence_.set_state(kv::PageState::decode);
+  const auto logits = prefill(prompt.subspan(static_cast<size_t>(stats.reused_tokens)), keep_going);
+  stats.finish_reason = FinishReason::cancelled;
   Clock::time_point first_token = Clock::now();
-  stats.finish_reason = FinishReason::length;
-  for (int i = 0; i < max_tokens; ++i) {
-    const model::Token token = sampler.sample(logits);
-    if (i == 0) first_token = Clock::now();
-    if (model_.vocab.is_eog(token)) {
-      stats.finish_reason = FinishReason::stop;
-      break;
-    }
-    ++stats.generated_tokens;
-    if (!on_token(token)) {
-      stats.finish_reason = FinishReason::cancelled;
-      break;
-    }
-    if (i + 1 == max_tokens || sequence_.token_count() + 1 >= model_.hparams.context_length) break;
-    const auto next = step(std::span(&token, 1), true);
-    if (!next) {
-      stats.finish_reason = FinishReason::pool_full;
-      break;
-    }
-    logits = *next;
+  if (logits) {
+    const model::Token first = sampler.sample(*logits);
+    first_token = Clock::now();
+    stats.finish_reason = decode(first, max_tokens, sampler, on_token, stats.generated_tokens);
   }
   stats.prefill_s = seconds_between(start, first_token);
   stats.decode_s = seconds_between(first_token, Clock::now());

@@ -23,7 +23,13 @@ struct GeneratorOptions {
   int chunk_tokens = 512;  // of a prompt in one step
 };
 
-enum class FinishReason { stop, length, pool_full, cancelled };
+enum class FinishReason {
+  stop,          // the model ended its answer
+  length,        // max_tokens
+  pool_full,     // no page for the next token
+  context_full,  // prompt and answer fill the model's context
+  cancelled,     // on_token or keep_going said no
+};
 const char* finish_reason_name(FinishReason reason);
 
 struct GenerateStats {
@@ -43,10 +49,14 @@ class Generator {
   Generator(const model::LoadedModel& model, ComputePool& compute, const GeneratorOptions& options);
 
   // on_token gets each token that belongs to the answer and returns false to end it; its last token is then
-  // forgotten by the cache, like one that was never asked for. Throws Error: bad_request (an empty prompt, a
-  // token that is not in the vocabulary), context_too_long, pool_too_small.
-  GenerateStats generate(std::span<const model::Token> prompt, int max_tokens, const SamplingParams& sampling,
-                         const std::function<bool(model::Token)>& on_token);
+  // forgotten by the cache, like one that was never asked for. keep_going is asked between the chunks of the
+  // prompt. Throws Error: bad_request (an empty prompt, a token that is not in the vocabulary),
+  // context_too_long, pool_too_small, invalid_model (numbers that are not finite). What was cached before, up
+  // to the common prefix, is still there then.
+  GenerateStats generate(
+      std::span<const model::Token> prompt, int max_tokens, const SamplingParams& sampling,
+      const std::function<bool(model::Token)>& on_token,
+      const std::function<bool()>& keep_going = [] { return true; });
 
   void forget();  // frees the conversation's pages
   const kv::PagePool& pool() const { return pool_; }
@@ -55,8 +65,13 @@ class Generator {
  private:
   void check_prompt(std::span<const model::Token> prompt) const;
   int reuse_prefix(std::span<const model::Token> prompt);
-  std::span<const float> prefill(std::span<const model::Token> tokens);
-  // Nothing when the pool has no page left; else the last token's logits, or an empty span where they are not wanted.
+  // The last token's logits; nothing when keep_going said no.
+  std::optional<std::span<const float>> prefill(std::span<const model::Token> tokens,
+                                                const std::function<bool()>& keep_going);
+  FinishReason decode(model::Token token, int max_tokens, Sampler& sampler,
+                      const std::function<bool(model::Token)>& on_token, int& n_generated);
+  // Nothing when the pool has no page left; else the last token's logits, or an empty span where they are not
+  // wanted.
   std::optional<std::span<const float>> step(std::span<const model::Token> tokens, bool want_logits);
 
   const model::LoadedModel& model_;

@@ -22,6 +22,19 @@ void check_range(const char* name, float value, float least, float most) {
   }
 }
 
+// Logits divided by less could overflow; what is left of chance there is nothing.
+constexpr float kGreedyBelow = 1e-4f;
+
+// A NaN has no order: sorting by it is undefined.
+void check_finite(std::span<const float> logits) {
+  float sum = 0;
+  for (const float logit : logits) sum += logit * 0.0f;  // NaN as soon as one is NaN or infinite
+  if (sum != 0.0f) {
+    throw Error{Code::invalid_model,
+                "the model computed numbers that are not finite; its weights are damaged, or too large"};
+  }
+}
+
 }  // namespace
 
 void check(const SamplingParams& params) {
@@ -49,7 +62,7 @@ struct Sampler::Impl {
 Sampler::Sampler(const SamplingParams& params) : impl_(std::make_unique<Impl>()) {
   check(params);
   impl_->params = params;
-  if (params.temperature == 0.0f) return;
+  if (params.temperature < kGreedyBelow) return;
   llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
   impl_->chain.reset(chain);
   if (params.top_k > 0) llama_sampler_chain_add(chain, llama_sampler_init_top_k(params.top_k));
@@ -64,6 +77,7 @@ Sampler::Sampler(Sampler&&) noexcept = default;
 Sampler& Sampler::operator=(Sampler&&) noexcept = default;
 
 int32_t Sampler::sample(std::span<const float> logits) {
+  check_finite(logits);
   if (!impl_->chain) return argmax(logits);
   std::vector<llama_token_data>& candidates = impl_->candidates;
   candidates.resize(logits.size());

@@ -12,7 +12,7 @@
 namespace fastcache::engine {
 
 struct SamplingParams {
-  float temperature = 0.0f;  // 0 = greedy
+  float temperature = 0.0f;  // below 0.0001 = greedy
   int top_k = 40;            // 0 = off
   float top_p = 0.95f;       // 1 = off
   float min_p = 0.05f;       // 0 = off
@@ -31,7 +31,8 @@ class Sampler {
   Sampler(Sampler&&) noexcept;
   Sampler& operator=(Sampler&&) noexcept;
 
-  int32_t sample(std::span<const float> logits);  // [n_vocab] -> token id
+  // [n_vocab] -> token id. Throws Error (invalid_model) for logits that are NaN or infinite: damaged weights.
+  int32_t sample(std::span<const float> logits);
 
  private:
   struct Impl;

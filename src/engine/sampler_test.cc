@@ -63,4 +63,23 @@ TEST(Sampler, AbsurdParametersAreRefusedByName) {
   }
 }
 
+TEST(Sampler, LogitsThatAreNoNumbersAreRefused) {
+  std::vector<float> logits(1000, 1.0f);
+  for (const float temperature : {0.0f, 1.0f}) {
+    for (const float bad :
+         {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      logits[500] = bad;
+      Sampler sampler({.temperature = temperature});
+      EXPECT_THROW(sampler.sample(logits), Error);
+    }
+  }
+}
+
+TEST(Sampler, ATemperatureTooSmallToDivideByIsGreedy) {
+  std::vector<float> logits(1000, 1e3f);
+  logits[700] = 2e3f;
+  EXPECT_EQ(Sampler({.temperature = 1e-38f}).sample(logits), 700);
+  EXPECT_EQ(Sampler({.temperature = 1e-4f}).sample(logits), 700);
+}
+
 }  // namespace fastcache::engine

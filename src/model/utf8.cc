@@ -33,6 +33,25 @@ Character first_character(std::string_view text) {
   return {Kind::whole, length};
 }
 
+// U+0000 to U+001F, U+007F, and U+0080 to U+009F (C2 80 to C2 9F), some of which terminals obey too.
+std::string without_controls(std::string_view text, std::string_view allowed) {
+  Utf8Stream stream;
+  std::string valid = stream.push(text);
+  valid += stream.flush();
+  std::string out;
+  for (size_t i = 0; i < valid.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(valid[i]);
+    if (byte == 0xC2 && static_cast<unsigned char>(valid[i + 1]) < 0xA0) {
+      out += ' ';
+      ++i;
+      continue;
+    }
+    const bool control = byte < 0x20 || byte == 0x7F;
+    out += control && allowed.find(valid[i]) == std::string_view::npos ? ' ' : valid[i];
+  }
+  return out;
+}
+
 }  // namespace
 
 std::optional<size_t> find_invalid_utf8(std::string_view text) {
@@ -44,15 +63,9 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
   return std::nullopt;
 }
 
-std::string displayable(std::string_view text) {
-  Utf8Stream stream;
-  std::string out = stream.push(text);
-  out += stream.flush();
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-  }
-  return out;
-}
+std::string displayable(std::string_view text) { return without_controls(text, ""); }
+
+std::string displayable_lines(std::string_view text) { return without_controls(text, "\n\t"); }
 
 std::string Utf8Stream::push(std::string_view bytes) {
   held_ += bytes;

@@ -11,9 +11,12 @@ namespace fastcache::model {
 // The offset of the first byte that is not valid, or nothing.
 std::optional<size_t> find_invalid_utf8(std::string_view text);
 
-// Text from a file, safe to print: broken characters become U+FFFD, control characters (a terminal obeys
-// them) spaces.
+// Text from a file, safe to print on one line: broken characters become U+FFFD, control characters (a
+// terminal obeys them) spaces.
 std::string displayable(std::string_view text);
+
+// The same for text of several lines, such as an answer: line feeds and tabs stay.
+std::string displayable_lines(std::string_view text);
 
 // Makes valid UTF-8 out of the pieces of tokens, which may end inside a character. Owner: one thread.
 class Utf8Stream {

@@ -20,6 +20,10 @@ TEST(Utf8, FindsTheFirstWrongByte) {
 
 TEST(Utf8, DisplayableTextCommandsNoTerminal) {
   EXPECT_EQ(displayable("a\x1b[2Jb\nc\xFF\xC3\xA9"), "a [2Jb c\xEF\xBF\xBD\xC3\xA9");
+  EXPECT_EQ(displayable("a\xC2\x9B"
+                        "2J\xC2\xA0\x7F"),
+            "a 2J\xC2\xA0 ");  // U+009B is an escape sequence's start
+  EXPECT_EQ(displayable_lines("a\x1b\tb\r\nc"), "a \tb \nc");
 }
 
 TEST(Utf8, StreamHoldsBackTheStartOfACharacter) {

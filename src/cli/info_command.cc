@@ -52,7 +52,7 @@ void print_info(const model::ModelInfo& info, uint64_t pool_bytes) {
 void add_info_command(CLI::App& program, int& exit_code) {
   auto options = std::make_shared<ModelOptions>();
   CLI::App* command = program.add_subcommand("info", "what a model file is, and what its KV cache costs");
-  command->add_option("model", options->model,
+  command->add_option("model,-m,--model", options->model,
                       "GGUF file, or a name that `fastcache models` lists [the embedded model]");
   add_pool_option(*command, *options);
   command->callback([options, &exit_code] {

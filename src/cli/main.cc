@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/output.h"
 
 namespace fastcache::cli {
 namespace {
@@ -16,8 +17,15 @@ constexpr std::array kCommands{add_run_command, add_info_command, add_models_com
 // What CLI11 says of a wrong command line is a usage error of ours.
 int usage_error(const CLI::App& program, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
-  std::fprintf(stderr, "fastcache: %s\n", error.what());
-  return exit_code(Code::bad_request);
+  if (error.get_name() != "RequiredError") return report(error.what(), Code::bad_request);
+  std::string commands;  // CLI11 speaks of a missing subcommand even where there is an unknown one
+  for (const CLI::App* command : program.get_subcommands({}))
+    commands += (commands.empty() ? "" : ", ") + command->get_name();
+  const std::vector<std::string> rest = program.remaining();
+  const std::string what =
+      rest.empty() ? "a command is missing" : fmt::format("there is no command '{}'", rest.front());
+  return report(fmt::format("{}; it must be one of {} (--help says more)", what, commands),
+                Code::bad_request);
 }
 
 int run(int argc, char** argv) {
@@ -29,16 +37,17 @@ int run(int argc, char** argv) {
   program.add_option("--log", log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   program.parse_complete_callback([&] { set_log_level(log_level); });
   program.footer(
-      "Exit codes: 0 done, 64 wrong parameter, 65 broken model file, 66 not found, 69 not supported, 71 "
-      "prompt "
-      "too long, 72 pool too small, 74 input/output, 130 cancelled.");
+      "Exit codes: 0 done, 64 wrong parameter, 65 broken model file, 66 not found, 69 not supported, 70 "
+      "fault "
+      "of ours, 71 prompt too long, 72 pool too small, 74 input/output, 130 cancelled.");
   int code = 0;
   for (const auto add_command : kCommands) add_command(program, code);
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return usage_error(program, error);
+    code = usage_error(program, error);
   }
+  if (code == 0) flush_output();
   return code;
 }
 
@@ -47,16 +56,14 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using fastcache::Code;
+  using fastcache::cli::report;
   try {
     return fastcache::cli::run(argc, argv);
   } catch (const fastcache::Error& error) {
-    std::fprintf(stderr, "fastcache: %s\n", error.what());
-    return fastcache::exit_code(error.code());
+    return report(error.what(), error.code());
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "fastcache: the system has no memory left\n");
-    return fastcache::exit_code(Code::internal);
+    return report("the system has no memory left", Code::internal);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "fastcache: internal error: %s\n", error.what());
-    return fastcache::exit_code(Code::internal);
+    return report(std::string("internal error: ") + error.what(), Code::internal);
   }
 }

@@ -2,7 +2,11 @@
 #include "cli/options.h"
 
 #include <array>
+#include <charconv>
+#include <cmath>
+#include <string_view>
 
+#include "base/error.h"
 #include "base/log.h"
 
 namespace fastcache::cli {
@@ -19,7 +23,7 @@ void add_model_option(CLI::App& app, ModelOptions& options) {
 void add_pool_option(CLI::App& app, ModelOptions& options) {
   app.add_option("--pool", options.pool_bytes,
                  "size of the KV pool: bytes, or with a unit such as 512MiB or 2GiB")
-      ->transform(CLI::AsSizeValue(false))
+      ->transform([](const std::string& text) { return std::to_string(parse_bytes(text)); }, "")
       ->default_str("1GiB");
 }
 
@@ -33,6 +37,30 @@ void add_engine_options(CLI::App& app, ModelOptions& options) {
   app.add_option("--chunk", options.chunk_tokens, "prompt tokens in one step")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
+}
+
+uint64_t parse_bytes(const std::string& text) {
+  constexpr std::string_view kUnits = "KMGT";
+  constexpr double kMost = 0x1p62;
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value, std::chars_format::fixed);
+  std::string unit(at, end);
+  for (char& c : unit) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  const size_t power = unit.empty() ? std::string::npos : kUnits.find(unit[0]);
+  bool good = error == std::errc() && value >= 0;
+  if (power != std::string::npos) {
+    good = good && (unit.size() == 1 || unit.substr(1) == "B" || unit.substr(1) == "IB");
+    value *= std::exp2(10 * static_cast<double>(power + 1));
+  } else {
+    good = good && (unit.empty() || unit == "B");
+  }
+  if (!good || !(value < kMost)) {
+    throw Error{
+        Code::bad_request,
+        fmt::format("'{}' is no size; it must be a number of bytes, or one with KiB, MiB, GiB or TiB", text)};
+  }
+  return static_cast<uint64_t>(value);
 }
 
 std::string format_bytes(uint64_t bytes) {

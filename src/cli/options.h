@@ -23,6 +23,8 @@ void add_model_option(CLI::App& app, ModelOptions& options);
 void add_pool_option(CLI::App& app, ModelOptions& options);
 void add_engine_options(CLI::App& app, ModelOptions& options);  // threads, pool, KV type, chunk
 
+// "1.5KiB", "1.5k" -> 1536. Units are powers of 1024. Throws Error (bad_request).
+uint64_t parse_bytes(const std::string& text);
 // 1536 -> "1.5 KiB".
 std::string format_bytes(uint64_t bytes);
 

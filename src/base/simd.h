@@ -22,9 +22,9 @@
 #define FC_AVX2_TARGET "avx2,fma,f16c"
 #define FC_AVX512_TARGET "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16"
 
-// For plain loops that the compiler vectorises: one version per target, chosen at program start. Floating-point
-// contraction is off in the whole program, so all versions give the same bits. Sanitizers run before the choice could
-// be made, so they get the baseline only.
+// For plain loops that the compiler vectorises: one version per target, chosen at program start.
+// Floating-point contraction is off in the whole program, so all versions give the same bits. Sanitizers run
+// before the choice could be made, so they get the baseline only.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__)
 #define FC_CLONES __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))

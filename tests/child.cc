@@ -143,6 +143,13 @@ std::string TerminalChild::wait_for(const std::string& text) {
   }
 }
 
+void TerminalChild::wait_for_more() {
+  pollfd end{terminal_, POLLIN, 0};
+  const int patience_ms = static_cast<int>(std::chrono::milliseconds(kPatience).count());
+  if (screen_.empty() && (poll(&end, 1, patience_ms) <= 0 || !take(terminal_, screen_)))
+    ADD_FAILURE() << "nothing came";
+}
+
 int TerminalChild::wait_for_exit() {
   const Clock::time_point deadline = Clock::now() + kPatience;
   int status = 0;

@@ -39,7 +39,8 @@ class TerminalChild {
   // Waits until the screen shows the text (again, after what earlier calls saw); returns what came up to its
   // end. Empty, and a test failure, when it does not come.
   std::string wait_for(const std::string& text);
-  int wait_for_exit();  // the exit code; -1: a signal, or it did not end
+  void wait_for_more();  // until anything new is on the screen
+  int wait_for_exit();   // the exit code; -1: a signal, or it did not end
 
  private:
   pid_t child_ = -1;

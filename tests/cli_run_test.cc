@@ -64,6 +64,16 @@ TEST_F(Cli, AnswerOnStandardOutputStatisticsOnStandardError) {
   EXPECT_EQ(quiet.err, "");
 }
 
+TEST_F(Cli, LogLevel) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--log", "debug", "run", "-m", tiny(), "-n", "2", "-p", "a"},
+        {"run", "-m", tiny(), "-n", "2", "-p", "a", "--log", "debug"}}) {
+    const ChildResult result = run_fastcache(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    EXPECT_NE(result.err.find("kernels: "), std::string::npos) << result.err;
+  }
+}
+
 TEST_F(Cli, PromptFromStandardInput) {
   const std::string expected = run({"-p", "a b c", "-n", "20"}).out;
   EXPECT_EQ(run({"-n", "20"}, {.text = "a b c"}).out, expected);

@@ -2,8 +2,8 @@
 #include "cli/chat.h"
 
 #include <cstdio>
-#include <iostream>
 
+#include "cli/line_reader.h"
 #include "cli/output.h"
 #include "model/utf8.h"
 
@@ -25,14 +25,14 @@ void turn(Session& session, const std::string& line) {
 void chat(Session& session) {
   std::fprintf(stderr, "Chat with %s. Ctrl-C stops an answer, /reset starts afresh, Ctrl-D leaves.\n",
                model::displayable(session.model_name()).c_str());
+  LineReader reader;
   while (true) {
     session.interrupt().clear();
     std::fputs("> ", stderr);
     std::string line;
-    if (!std::getline(std::cin, line)) {
-      if (!session.interrupt().requested()) break;  // end of input
-      std::cin.clear();
-      clearerr(stdin);
+    const LineReader::Result result = reader.next(session.interrupt(), line);
+    if (result == LineReader::Result::end_of_input) break;
+    if (result == LineReader::Result::interrupted) {
       std::fputs("\n(Ctrl-D leaves)\n", stderr);
       continue;
     }

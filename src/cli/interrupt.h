@@ -7,13 +7,16 @@ namespace fastcache::cli {
 // Catches SIGINT for the life of the object. At most one at a time; main thread.
 class Interrupt {
  public:
-  Interrupt();
+  Interrupt();  // throws Error (io)
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
   bool requested() const;
   void clear();
+  // Readable from a request until clear(): to wait for Ctrl-C and something else at once. A flag and a
+  // blocking read would miss a signal that comes between the two.
+  int wait_handle() const;
 };
 
 }  // namespace fastcache::cli

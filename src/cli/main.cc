@@ -32,6 +32,7 @@ int run(int argc, char** argv) {
   CLI::App program{"fastcache: language models whose KV cache is a first-class object"};
   program.set_version_flag("--version", "fastcache " FASTCACHE_VERSION);
   program.require_subcommand(1);
+  program.fallthrough();  // --log may stand behind the command
   program.option_defaults()->always_capture_default(false);
   std::string log_level = "warn";
   program.add_option("--log", log_level, "trace, debug, info, warn, error or off")->capture_default_str();

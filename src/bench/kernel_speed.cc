@@ -77,7 +77,7 @@ KernelSpeed measure_paged_attention(const attention::MeasureShape& shape, const 
 
 KernelReport measure_kernels(const model::GgufFile& file, const model::HParams& h, kv::KvType kv_type,
                              ComputePool& compute) {
-  KernelReport report{.peak = measure_peak(compute)};
+  KernelReport report{.peak = measure_peak(compute), .kernels = {}};
   for (const Product& product : products(h)) {
     const int type = file.tensor(product.tensor, {product.n_in, product.n_out_tensor}).type;
     for (int n_rows : {1, 8, 32, 128, 512}) {

@@ -7,20 +7,24 @@
 
 namespace fastcache::linear {
 
+// Zeros, 2 MiB aligned, not yet touched; huge pages where the system gives them. Throws std::bad_alloc.
+std::shared_ptr<std::byte> map_huge(size_t bytes);
+
+class WeightArena;
+
 class AlignedBuffer {
  public:
   AlignedBuffer() = default;
-  explicit AlignedBuffer(size_t size);  // contents are zero; throws std::bad_alloc
+  // Contents are zero. Throws std::bad_alloc.
+  explicit AlignedBuffer(size_t size);
+  AlignedBuffer(size_t size, WeightArena& arena);
 
   std::byte* data() { return bytes_.get(); }
   const std::byte* data() const { return bytes_.get(); }
   size_t size() const { return size_; }
 
  private:
-  struct Free {
-    void operator()(std::byte* p) const;
-  };
-  std::unique_ptr<std::byte[], Free> bytes_;
+  std::shared_ptr<std::byte> bytes_;
   size_t size_ = 0;
 };
 

@@ -16,6 +16,7 @@
 
 #include "base/work_range.h"
 #include "linear/aligned_buffer.h"
+#include "linear/weight_arena.h"
 
 namespace fastcache::linear {
 
@@ -62,12 +63,14 @@ bool can_pack(int ggml_type);
 
 // Stacks the sources along the outputs. Throws Error (unsupported) for a type outside can_pack() or an n_in
 // that is not a multiple of 32.
-PackedMatrix pack(std::span<const WeightSource> sources);
+// arena: where the packed bytes go, so that the matrices of a model share huge pages; null: memory of its
+// own.
+PackedMatrix pack(std::span<const WeightSource> sources, WeightArena* arena = nullptr);
 
 // gate above up, paired so that one task computes both halves of the same output channels; only for matmul
 // with Epilogue::silu_mul or gelu_mul. Throws Error (unsupported) unless both have the same n_out, a multiple
 // of 32.
-PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up);
+PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up, WeightArena* arena = nullptr);
 
 // One row of the matrix, dequantised: the token embedding of a tied output head. out: [n_in].
 void get_row(const PackedMatrix& matrix, int row, float* out);

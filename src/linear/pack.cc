@@ -148,17 +148,21 @@ void add_segments(std::span<const WeightSource> sources, PackedMatrix::Impl& imp
   }
 }
 
-void place_one_after_the_other(PackedMatrix::Impl& impl) {
+AlignedBuffer make_memory(size_t bytes, WeightArena* arena) {
+  return arena == nullptr ? AlignedBuffer(bytes) : AlignedBuffer(bytes, *arena);
+}
+
+void place_one_after_the_other(PackedMatrix::Impl& impl, WeightArena* arena) {
   size_t bytes = 0;
   for (Segment& segment : impl.segments) {
     segment.offset = bytes;
     segment.run_strips = ceil_div(segment.n_columns, kStripColumns);
     bytes += (impl.strip_bytes(segment.format) * static_cast<size_t>(segment.run_strips) + 63) / 64 * 64;
   }
-  impl.memory = AlignedBuffer(bytes);
+  impl.memory = make_memory(bytes, arena);
 }
 
-void place_alternating(PackedMatrix::Impl& impl) {
+void place_alternating(PackedMatrix::Impl& impl, WeightArena* arena) {
   size_t run_bytes = 0;
   for (Segment& segment : impl.segments) {
     segment.offset = run_bytes;
@@ -166,7 +170,8 @@ void place_alternating(PackedMatrix::Impl& impl) {
     run_bytes += impl.strip_bytes(segment.format) * static_cast<size_t>(segment.run_strips);
   }
   for (Segment& segment : impl.segments) segment.run_bytes = run_bytes;
-  impl.memory = AlignedBuffer(run_bytes * static_cast<size_t>(impl.segments[0].n_columns / kBlockChannels));
+  impl.memory =
+      make_memory(run_bytes * static_cast<size_t>(impl.segments[0].n_columns / kBlockChannels), arena);
 }
 
 void fill(std::span<const WeightSource> sources, PackedMatrix::Impl& impl) {
@@ -177,16 +182,16 @@ void fill(std::span<const WeightSource> sources, PackedMatrix::Impl& impl) {
 
 }  // namespace
 
-PackedMatrix pack(std::span<const WeightSource> sources) {
+PackedMatrix pack(std::span<const WeightSource> sources, WeightArena* arena) {
   kernels();  // a wrong FASTCACHE_ISA is reported here: matmul() cannot throw
   PackedMatrix matrix;
   add_segments(sources, matrix.impl());
-  place_one_after_the_other(matrix.impl());
+  place_one_after_the_other(matrix.impl(), arena);
   fill(sources, matrix.impl());
   return matrix;
 }
 
-PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up) {
+PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up, WeightArena* arena) {
   kernels();
   if (gate.n_out != up.n_out || gate.n_out % kBlockChannels != 0) {
     throw Error{
@@ -199,7 +204,7 @@ PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up) {
   PackedMatrix matrix;
   matrix.impl().gate_up = true;
   add_segments(sources, matrix.impl());
-  place_alternating(matrix.impl());
+  place_alternating(matrix.impl(), arena);
   fill(sources, matrix.impl());
   return matrix;
 }

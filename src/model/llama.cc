@@ -37,7 +37,7 @@ class Llama final : public Family {
 
  private:
   LayerSources take_layer(TensorReader& tensors, int index);
-  void pack_all(const std::vector<LayerSources>& sources, ComputePool& pool);
+  void pack_all(const std::vector<LayerSources>& sources, linear::WeightArena& arena, ComputePool& pool);
   void note_forms(const linear::PackedMatrix& matrix);
   const linear::PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 
@@ -84,11 +84,12 @@ Llama::Llama(const GgufFile& file, const HParams& hparams, ComputePool& pool) : 
   const auto head = tensors.take_optional("output.weight", {hparams_.n_embd, hparams_.n_vocab});
   tensors.expect_all_taken();
 
-  pack_all(sources, pool);
-  embedding_ = linear::pack(std::span(&embedding, 1));
+  linear::WeightArena arena;
+  pack_all(sources, arena, pool);
+  embedding_ = linear::pack(std::span(&embedding, 1), &arena);
   if (head) {
     const linear::WeightSource source = head->weight();
-    head_ = linear::pack(std::span(&source, 1));
+    head_ = linear::pack(std::span(&source, 1), &arena);
   }
   for (const Layer& layer : layers_) {
     for (const auto* matrix : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) note_forms(*matrix);
@@ -96,7 +97,8 @@ Llama::Llama(const GgufFile& file, const HParams& hparams, ComputePool& pool) : 
   note_forms(this->head());
 }
 
-void Llama::pack_all(const std::vector<LayerSources>& sources, ComputePool& pool) {
+void Llama::pack_all(const std::vector<LayerSources>& sources, linear::WeightArena& arena,
+                     ComputePool& pool) {
   std::mutex mutex;
   std::exception_ptr failure;  // the pool's tasks are called from C and must not throw
   pool.parallel_for(static_cast<int>(sources.size()), [&](int i) {
@@ -106,10 +108,10 @@ void Llama::pack_all(const std::vector<LayerSources>& sources, ComputePool& pool
       const std::vector qkv{from.q.weight(), from.k.weight(), from.v.weight()};
       const linear::WeightSource output = from.output.weight();
       const linear::WeightSource down = from.down.weight();
-      layer.qkv = linear::pack(qkv);
-      layer.output = linear::pack(std::span(&output, 1));
-      layer.gate_up = linear::pack_gate_up(from.gate.weight(), from.up.weight());
-      layer.down = linear::pack(std::span(&down, 1));
+      layer.qkv = linear::pack(qkv, &arena);
+      layer.output = linear::pack(std::span(&output, 1), &arena);
+      layer.gate_up = linear::pack_gate_up(from.gate.weight(), from.up.weight(), &arena);
+      layer.down = linear::pack(std::span(&down, 1), &arena);
     } catch (...) {
       const std::lock_guard lock(mutex);
       failure = std::current_exception();

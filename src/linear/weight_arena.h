@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for the weights of one model, many matrices in one huge page: a matrix of a small model is less than 2 MiB, and
-// streaming it through 4 KiB pages costs a third of the decode speed (docs/performance.md).
-// Any thread may allocate. A matrix shares the chunk that it lies in, so matrices may outlive the arena.
+// Memory for the weights of one model, many matrices in one huge page: a matrix of a small model is less than
+// 2 MiB, and streaming it through 4 KiB pages costs a third of the decode speed (docs/performance.md). Any
+// thread may allocate. A matrix shares the chunk that it lies in, so matrices may outlive the arena.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,8 @@ bool all_bytes_are(const std::shared_ptr<std::byte>& memory, size_t bytes, std::
 
 TEST(WeightArena, PiecesAreZeroAlignedAndApart) {
   WeightArena arena;
-  const std::vector<size_t> sizes{1, 64, 65, 4096, 100'000, 40u << 20, 63, 3u << 20};  // one above a whole chunk
+  const size_t above_a_chunk = 40u << 20;
+  const std::vector<size_t> sizes{1, 64, 65, 4096, 100'000, above_a_chunk, 63, 3u << 20};
   std::vector<std::shared_ptr<std::byte>> pieces;
   for (size_t i = 0; i < sizes.size(); ++i) {
     pieces.push_back(arena.allocate(sizes[i]));

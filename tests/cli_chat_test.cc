@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
-#include <regex>
 
 #include "child.h"
 #include "model/models.h"
@@ -40,12 +40,12 @@ struct Turn {
 // Up to the prompt after the statistics.
 Turn wait_for_turn(TerminalChild& chat) {
   const std::string text = chat.wait_for("]\r\n> ");
-  std::smatch match;
   Turn turn;
-  if (std::regex_search(text, match, std::regex(R"(\[(\d+) prompt tokens \((\d+) reused\))")))
-    turn = {std::stoi(match[1]), std::stoi(match[2])};
-  else
+  const size_t at = text.rfind('[');
+  if (at == std::string::npos || std::sscanf(text.c_str() + at, "[%d prompt tokens (%d reused)",
+                                             &turn.prompt_tokens, &turn.reused) != 2) {
     ADD_FAILURE() << "no statistics in:\n" << text;
+  }
   return turn;
 }
 

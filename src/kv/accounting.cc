@@ -66,7 +66,10 @@ void check_consistency(const PagePool& pool, std::span<const Sequence* const> se
     const CacheShape& shape = sequence->shape();
     for (int layer = 0; layer < shape.n_layers; ++layer)
       for (int head = 0; head < shape.n_kv_heads; ++head)
-        for (const TableEntry& entry : sequence->table(layer, head).entries) ++owners[entry.page].sequences;
+        for (const TableEntry& entry : sequence->table(layer, head).entries) {
+          PagePool::Owners& of_page = owners[entry.page];
+          ++(sequence->owner() == PageOwner::sequence ? of_page.sequences : of_page.blocks);
+        }
   }
   for (const Block* block : blocks)
     for (const PageId page : block->pages()) ++owners[page].blocks;

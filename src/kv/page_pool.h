@@ -6,8 +6,8 @@
 // thread handed out for the step.
 //
 // Ownership is counted per page, because memory is freed per (layer, head): a page belongs to block tables of
-// sequences (Sequence) and to prefix-cache blocks (Block), and is free again when the last of them lets go.
-// Only a page with ONE owner may be written. Counts are plain integers.
+// sequences (Sequence) and to the prefix cache (Block, and forks of sequences that it keeps), and is free
+// again when the last of them lets go. Only a page with ONE owner may be written. Counts are plain integers.
 //
 // A page is all zeros when it is handed out, so rows never written read as zeros. Whoever cuts or moves rows
 // clears what they leave behind; where the page is shared, the next append() takes a clean copy
@@ -38,7 +38,7 @@ struct PoolOptions {
 // What a page was last filled for, while a single sequence owns it.
 enum class PageState : uint8_t { prefill, decode, compressed };
 
-enum class PageOwner : uint8_t { sequence, block };
+enum class PageOwner : uint8_t { sequence, block };  // block: whatever the prefix cache keeps
 
 struct PoolUsage {  // bytes; total = free + the others
   size_t total = 0;
@@ -46,7 +46,7 @@ struct PoolUsage {  // bytes; total = free + the others
   size_t prefill = 0;
   size_t decode = 0;
   size_t compressed = 0;
-  size_t prefix_cached = 0;  // owned by prefix-cache blocks alone
+  size_t prefix_cached = 0;  // owned by the prefix cache alone
   size_t shared = 0;         // several owners, at least one of them a sequence
 };
 
@@ -83,6 +83,7 @@ class PagePool {
   void release(PageId page, PageOwner owner) noexcept;
   int n_owners(PageId page) const { return pages_[page].sequences + pages_[page].blocks; }
   bool exclusive(PageId page) const { return n_owners(page) == 1; }
+  bool prefix_cached(PageId page) const { return category(pages_[page]) == kPrefixCached; }
   void set_state(PageId page, PageState state);  // by its single owner
   PageState state(PageId page) const { return pages_[page].state; }
 

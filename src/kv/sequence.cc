@@ -16,6 +16,7 @@ Sequence::Sequence(PagePool& pool, const CacheShape& shape)
 Sequence::Sequence(Sequence&& other) noexcept
     : pool_(other.pool_),
       shape_(other.shape_),
+      owner_(other.owner_),
       state_(other.state_),
       tokens_(std::exchange(other.tokens_, {})),
       heads_(std::exchange(other.heads_, {})),
@@ -26,6 +27,7 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
   release();
   pool_ = other.pool_;
   shape_ = other.shape_;
+  owner_ = other.owner_;
   state_ = other.state_;
   tokens_ = std::exchange(other.tokens_, {});
   heads_ = std::exchange(other.heads_, {});
@@ -63,6 +65,7 @@ size_t Sequence::pages_to_append(int n_tokens) const {
 }
 
 bool Sequence::append(std::span<const Token> tokens) {
+  assert(owner_ == PageOwner::sequence);
   if (tokens.empty()) return true;
   const int n = static_cast<int>(tokens.size());
   fresh_.resize(pages_to_append(n));
@@ -121,7 +124,7 @@ const PageId* Sequence::own_tail(HeadTable& head, const PageId* fresh) {
   if (!pool_->exclusive(tail.page)) {
     for (int r = 0; r < tail.rows_used; ++r)
       copy_row(pool_->page(tail.page), r, pool_->page(*fresh), r, tail.type, pool_->head_dim());
-    pool_->release(tail.page, PageOwner::sequence);
+    pool_->release(tail.page, owner_);
     tail.page = *fresh++;
   } else if (head.stale_tail) {
     clear_rows(tail, tail.rows_used, rows_per_page(tail.type));
@@ -155,7 +158,7 @@ void Sequence::cut_rows(HeadTable& head, int n_kept) noexcept {
     const int cut = std::min<int>(head.n_rows - n_kept, tail.rows_used);
     head.n_rows -= cut;
     if (cut == tail.rows_used) {
-      pool_->release(tail.page, PageOwner::sequence);
+      pool_->release(tail.page, owner_);
       head.entries.pop_back();
       head.stale_tail = false;
       continue;
@@ -182,7 +185,7 @@ void Sequence::truncate_to(int token_count) noexcept {
 
 void Sequence::release() noexcept {
   for (HeadTable& head : heads_) {
-    for (const TableEntry& entry : head.entries) pool_->release(entry.page, PageOwner::sequence);
+    for (const TableEntry& entry : head.entries) pool_->release(entry.page, owner_);
     head = HeadTable{};
   }
   tokens_ = TokenTable{};

@@ -79,7 +79,10 @@ class Sequence {
   void release() noexcept;  // all tokens and pages
 
   // --- sharing
-  Sequence fork() const;                  // same content, no copy of any page yet
+  // Same content, no copy of any page yet. A fork for the prefix cache (PageOwner::block) only holds: it is
+  // never appended to nor compressed, its pages count as prefix_cached, and forks of it are ordinary ones.
+  Sequence fork(PageOwner owner = PageOwner::sequence) const;
+  PageOwner owner() const { return owner_; }
   bool can_share_block(int block) const;  // full, and all its rows are still there, uncompressed
   Block share_block(int block) const;     // tokens [block * rows, (block + 1) * rows)
   // Starts an empty sequence from blocks of its shape; allocates nothing. tokens: exactly those of the
@@ -110,6 +113,7 @@ class Sequence {
 
   PagePool* pool_;
   CacheShape shape_;
+  PageOwner owner_ = PageOwner::sequence;  // as what it owns its pages
   PageState state_ = PageState::prefill;
   TokenTable tokens_;
   std::vector<HeadTable> heads_;  // [n_layers][n_kv_heads]

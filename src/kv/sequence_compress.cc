@@ -69,6 +69,7 @@ Packing pack(const HeadTable& head, std::span<const int32_t> rows, const PagePoo
 }  // namespace
 
 bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows) {
+  assert(owner_ == PageOwner::sequence);
   HeadTable& t = heads_[pair(layer, head)];
   assert(rows.empty() || (rows.front() >= 0 && rows.back() < t.n_rows));
   assert(std::adjacent_find(rows.begin(), rows.end(), std::greater_equal<>()) == rows.end());
@@ -107,7 +108,7 @@ bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows) {
 
 bool Sequence::replace_rows(int layer, int head, const NewRows& rows) {
   HeadTable& t = heads_[pair(layer, head)];
-  assert(pool_->allows(rows.type));
+  assert(owner_ == PageOwner::sequence && pool_->allows(rows.type));
   assert(std::adjacent_find(rows.tokens.begin(), rows.tokens.end(), std::greater_equal<>()) ==
          rows.tokens.end());
   assert(rows.tokens.empty() || (rows.tokens.front() >= 0 && rows.tokens.back() < token_count()));
@@ -134,7 +135,7 @@ bool Sequence::replace_rows(int layer, int head, const NewRows& rows) {
 void Sequence::repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens) {
   for (size_t e = 0; e < head.entries.size(); ++e)
     if (e >= entries.size() || head.entries[e].page != entries[e].page)
-      pool_->release(head.entries[e].page, PageOwner::sequence);
+      pool_->release(head.entries[e].page, owner_);
   for (const TableEntry& entry : entries)
     if (pool_->exclusive(entry.page)) pool_->set_state(entry.page, PageState::compressed);
   head.entries = std::move(entries);
@@ -156,7 +157,7 @@ void Sequence::free_before(int layer, int32_t position) noexcept {
     for (const TableEntry& entry : head.entries) {
       const int last_token = head.row_token(n_rows + entry.rows_used - 1);
       if (tokens_.position(last_token) >= position) break;
-      pool_->release(entry.page, PageOwner::sequence);
+      pool_->release(entry.page, owner_);
       n_rows += entry.rows_used;
       ++n_entries;
     }

@@ -20,13 +20,14 @@ const TableEntry* entry_of_block(const HeadTable& head, int block, const CacheSh
 
 }  // namespace
 
-Sequence Sequence::fork() const {
+Sequence Sequence::fork(PageOwner owner) const {
   Sequence other{*pool_, shape_};
+  other.owner_ = owner;
   other.state_ = state_;
   other.tokens_ = tokens_;
   other.heads_ = heads_;
   for (const HeadTable& head : heads_)
-    for (const TableEntry& entry : head.entries) pool_->add_owner(entry.page, PageOwner::sequence);
+    for (const TableEntry& entry : head.entries) pool_->add_owner(entry.page, owner);
   return other;
 }
 
@@ -44,7 +45,8 @@ Block Sequence::share_block(int block) const {
 }
 
 void Sequence::attach(std::span<const Block* const> blocks, std::span<const Token> tokens) {
-  assert(token_count() == 0 && tokens.size() == blocks.size() * shape_.rows());
+  assert(owner_ == PageOwner::sequence && token_count() == 0);
+  assert(tokens.size() == blocks.size() * shape_.rows());
   tokens_.append(tokens);
   for (size_t h = 0; h < heads_.size(); ++h) {
     for (const Block* block : blocks) {

@@ -21,6 +21,7 @@ struct Token {
   int16_t patch_col = -1;
   std::array<int32_t, 4>
       position{};  // logical; [0] is the one that orders; the rest are M-RoPE's other sections
+  bool operator==(const Token&) const = default;
 };
 
 inline Token text_token(int32_t id, int32_t position) {

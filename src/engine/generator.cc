@@ -136,7 +136,7 @@ FinishReason Generator::decode(model::Token token, int max_tokens, Sampler& samp
     if (sequence_.token_count() + 1 >= model_.hparams.context_length) return FinishReason::context_full;
     const auto logits = step(std::span(&token, 1), true);
     if (!logits) return FinishReason::pool_full;
-    token = sampler.sample(*logits);
+    token = sampler.sample(*logits).id;
   }
 }
 
@@ -148,7 +148,8 @@ GenerateStats Generator::generate(std::span<const model::Token> prompt, int max_
   check_prompt(prompt);
   if (max_tokens < 1)
     throw Error{Code::bad_request, fmt::format("max_tokens is {}; it must be at least 1", max_tokens)};
-  Sampler sampler(sampling);
+  Sampler sampler(sampling, model_.vocab);
+  sampler.see_prompt(prompt);
   GenerateStats stats;
   stats.prompt_tokens = static_cast<int>(prompt.size());
   stats.reused_tokens = reuse_prefix(prompt);
@@ -157,7 +158,7 @@ GenerateStats Generator::generate(std::span<const model::Token> prompt, int max_
   stats.finish_reason = FinishReason::cancelled;
   Clock::time_point first_token = Clock::now();
   if (logits) {
-    const model::Token first = sampler.sample(*logits);
+    const model::Token first = sampler.sample(*logits).id;
     first_token = Clock::now();
     stats.finish_reason = decode(first, max_tokens, sampler, on_token, stats.generated_tokens);
   }

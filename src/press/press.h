@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam of compression methods ("presses"): which rows of a sequence's cache stay.
+//
+// The life of a press, one object per request: needs() at admission; observe() chunk by chunk during prefill;
+// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head. The
+// const calls come from several compute threads at once: they must not throw, lock or touch the pool's books.
+// Results never depend on threads, order of calls or chunking.
+//
+// A new press: one file with a PressRow in it, and its name in registry.cc.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "press/layer_input.h"
+#include "press/params.h"
+
+namespace fastcache::press {
+
+// What a press needs; also, as what a request and its model can deliver, the other side of check_needs().
+struct PressNeeds {
+  bool keys = false;              // cached K, after RoPE
+  bool values = false;            // cached V
+  int last_queries = 0;           // of that many last tokens
+  bool query_statistics = false;  // mean and covariance of the queries before RoPE
+  bool pre_rope_keys = false;
+  bool hidden_states = false;      // at each layer's input
+  bool output_weights = false;     // W_O
+  bool question_boundary = false;  // where in the prompt the question begins
+  bool seed = false;               // random: the seed is part of the identity
+};
+
+// Throws Error (unsupported) with a sentence that names what is missing.
+void check_needs(std::string_view press, const PressNeeds& needs, const PressNeeds& delivered);
+
+// What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
+struct PrefillChunk {
+  int layer = 0;
+  int first_token = 0;
+  int n_tokens = 0;
+  int n_heads = 0;  // query heads
+  int head_dim = 0;
+  const float* queries = nullptr;  // [n_tokens, n_heads, head_dim], after RoPE
+  const float* hidden = nullptr;   // [n_tokens, n_embd]
+};
+
+using HeadScores = std::vector<float>;        // [candidates of the head], higher = keep, NaN = lowest
+using LayerScores = std::vector<HeadScores>;  // [n_kv_heads]
+
+struct Scores {  // of all candidates; pair = layer * n_kv_heads + head
+  int n_layers = 0;
+  int n_kv_heads = 0;
+  std::vector<HeadScores> heads{};  // [pair]
+  std::vector<int> n_staying{};     // [pair]: rows that are no candidates and stay
+
+  int n_rows(int pair) const { return static_cast<int>(heads[pair].size()); }
+};
+
+using RowCounts = std::vector<int>;  // [pair]: how many candidates stay, 0 .. n_rows(pair)
+
+// What becomes of one head's candidates.
+struct Edit {
+  std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
+};
+
+class Press {
+ public:
+  virtual ~Press() = default;
+  virtual PressNeeds needs() const = 0;
+
+  // In order of tokens for each layer; never at the same time as another call.
+  virtual void observe(const PrefillChunk& /*chunk*/) {}
+
+  virtual LayerScores score(const LayerInput& layer) const = 0;
+
+  // As many as the budget says in every head, unless the method says otherwise. The counts' sum is exactly
+  // that of the even shares: a method may move rows between heads, not use more memory.
+  virtual RowCounts allocate(const Scores& scores, const Budget& budget) const;
+
+  // The n_keep best, unless the method says otherwise. scores: [candidates of the head].
+  virtual Edit apply(const LayerInput& layer, int head, std::span<const float> scores, int n_keep) const;
+};
+
+}  // namespace fastcache::press

@@ -21,7 +21,7 @@ struct Room {
   int n_runners = 0;
 
   void give_back(const Runner& r, int lookahead_tokens) {
-    pages += r.pages_exclusive + r.pages_cached + pages_promised(r, lookahead_tokens);
+    pages += r.pages_exclusive + pages_promised(r, lookahead_tokens);
     sequences += r.n_forks;
     --n_runners;
   }

@@ -25,23 +25,11 @@ Runner runner_of(const RunningRequest& r, double ageing_ms) {
           .kv_rows = r.kv_rows,
           .need = &r.need,
           .pages_held = r.pages_held,
-          .pages_exclusive = r.pages_exclusive,
-          .pages_cached = r.pages_cached};
+          .pages_exclusive = r.pages_exclusive};
 }
 
 bool can_ever_run(const WaitingRequest& w, const SchedulerInput& input) {
   return w.pages_alone <= input.pool.total && w.n_forks <= input.max_running;
-}
-
-// All decode rows that the budget has room for; those that waited longest first.
-void share_decode_rows(Planning& p, int n_rows) {
-  std::vector<Runner*> rows;
-  for (Runner& r : p.runners)
-    if (r.runs(Stage::decode)) rows.push_back(&r);
-  std::stable_sort(rows.begin(), rows.end(),
-                   [](const Runner* a, const Runner* b) { return a->steps_waited > b->steps_waited; });
-  rows.resize(std::min<size_t>(rows.size(), n_rows));
-  for (Runner* r : rows) r->n_tokens = 1;
 }
 
 // Preempts from the back of the rank until `pages` are free. Where that cannot be, nobody is preempted in
@@ -50,7 +38,7 @@ void share_decode_rows(Planning& p, int n_rows) {
 void make_free(Planning& p, size_t index, int64_t pages) {
   int64_t possible = p.free_pages;
   for (size_t i = index + 1; i < p.runners.size(); ++i)
-    if (p.runners[i].can_yield_pages()) possible += p.runners[i].pages_exclusive + p.runners[i].pages_cached;
+    if (p.runners[i].can_yield_pages()) possible += p.runners[i].pages_exclusive;
   const bool first = std::none_of(p.runners.begin(), p.runners.begin() + index,
                                   [](const Runner& r) { return !r.preempted; });
   if (possible < pages && !first) return;
@@ -101,7 +89,7 @@ void sort_out(Planning& p) {
     }
     p.plan.expire.push_back(r.id);
     p.returned_pages += r.pages_exclusive;
-    p.free_pages += r.pages_exclusive + r.pages_cached;
+    p.free_pages += r.pages_exclusive;
   }
   std::sort(p.runners.begin(), p.runners.end(),
             [](const Runner& a, const Runner& b) { return before(a.rank, b.rank); });
@@ -121,28 +109,33 @@ void choose_compressions(Planning& p) {
   }
 }
 
-void share_tokens(Planning& p, const Policy& policy) {
+// Prompts in progress keep their share of the rows.
+int decode_row_limit(const Planning& p) {
+  int64_t tokens_left = 0;
+  for (const Runner& r : p.runners)
+    if (r.runs(Stage::prefill)) tokens_left += r.tokens_left;
+  const int budget = p.input.token_budget;
+  const int share = std::max(1, static_cast<int>(std::ceil(p.config.prefill_share * budget)));
+  return std::max(1, budget - static_cast<int>(std::min<int64_t>(tokens_left, share)));
+}
+
+void share_tokens(Planning& p, const Policy& policy, int decode_limit) {
+  PolicyStep step{.token_budget = p.input.token_budget, .decided = p.plan.shape, .prefills = {}};
   std::vector<Runner*> prompts;
   std::vector<PrefillView> views;
-  int64_t tokens_left = 0;
-  for (Runner& r : p.runners)
+  int n_decode = 0;
+  for (Runner& r : p.runners) {
     if (r.runs(Stage::prefill)) {
       prompts.push_back(&r);
       views.push_back({r.tokens_left, r.kv_rows});
-      tokens_left += r.tokens_left;
+    } else if (r.runs(Stage::decode)) {
+      r.n_tokens = 1;
+      if (++n_decode <= decode_limit) step.decided = step.decided + decode_shape(r.kv_rows);
     }
-  const int budget = p.input.token_budget;
-  const int share = std::max(1, static_cast<int>(std::ceil(p.config.prefill_share * budget)));
-  const int kept = static_cast<int>(std::min<int64_t>(tokens_left, share));
-  share_decode_rows(p, std::max(1, budget - kept));
+  }
   if (prompts.empty()) return;
-
-  PolicyStep step{.token_budget = budget, .decided = p.plan.shape, .prefills = views};
-  for (const Runner& r : p.runners)
-    if (r.runs(Stage::decode) && r.n_tokens > 0) {
-      --step.token_budget;
-      step.decided = step.decided + decode_shape(r.kv_rows);
-    }
+  step.token_budget -= std::min(n_decode, decode_limit);
+  step.prefills = views;
   std::vector<int> tokens(prompts.size());
   policy.share_prefill(step, tokens);
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -164,11 +157,21 @@ void grant_pages(Planning& p) {
   }
 }
 
+// Only rows that have their pages take turns: one that lacks pages waits longest and would take the others'.
+void take_turns(Planning& p, int decode_limit) {
+  std::vector<Runner*> rows;
+  for (Runner& r : p.runners)
+    if (r.runs(Stage::decode) && r.n_tokens > 0) rows.push_back(&r);
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const Runner* a, const Runner* b) { return a->steps_waited > b->steps_waited; });
+  for (size_t i = decode_limit; i < rows.size(); ++i) rows[i]->n_tokens = 0;
+}
+
 void preempt(Planning& p, Runner& victim) {
   victim.preempted = true;
   victim.n_tokens = 0;
   p.returned_pages += victim.pages_exclusive;
-  p.free_pages += victim.pages_exclusive + victim.pages_cached;
+  p.free_pages += victim.pages_exclusive;
   p.plan.preempt.push_back(victim.id);
 }
 

@@ -34,7 +34,6 @@ struct Runner {
   const PageNeed* need = nullptr;  // in the input
   int64_t pages_held = 0;
   int64_t pages_exclusive = 0;
-  int64_t pages_cached = 0;
 
   bool admitted = false;     // in this step
   bool compressing = false;  // in this step
@@ -58,8 +57,10 @@ struct Planning {
 void sort_out(Planning& p);  // refuse, expire, rank
 void choose_compressions(Planning& p);
 void admit(Planning& p);
-void share_tokens(Planning& p, const Policy& policy);  // wishes, before pages
-void grant_pages(Planning& p);                         // shrinks wishes to what there are pages for; preempts
+int decode_row_limit(const Planning& p);
+void share_tokens(Planning& p, const Policy& policy, int decode_limit);  // wishes, before pages
+void grant_pages(Planning& p);                   // shrinks wishes to what there are pages for; preempts
+void take_turns(Planning& p, int decode_limit);  // keeps so many decode rows
 void preempt(Planning& p, Runner& victim);
 
 }  // namespace fastcache::engine

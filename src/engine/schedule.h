@@ -52,8 +52,9 @@ struct RunningRequest {
   int kv_rows = 0;             // mean of rows held per (layer, KV head)
   PageNeed need{};
   int64_t pages_held = 0;
-  int64_t pages_exclusive = 0;  // of them: free when it lets go
-  int64_t pages_cached = 0;     // of them: shared with the prefix cache alone, evictable when it lets go
+  // Of them: free when it lets go. What it shares with the prefix cache alone is not counted: it becomes
+  // evictable only for the next step, because a prompt admitted in this one may attach it.
+  int64_t pages_exclusive = 0;
 };
 
 struct SchedulerInput {

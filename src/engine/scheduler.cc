@@ -47,8 +47,10 @@ Plan Scheduler::plan(const SchedulerInput& input) const {
   sort_out(p);
   choose_compressions(p);
   admit(p);
-  share_tokens(p, *policy_);
+  const int decode_limit = decode_row_limit(p);
+  share_tokens(p, *policy_, decode_limit);
   grant_pages(p);
+  take_turns(p, decode_limit);
   write_batch(p);
   return std::move(p.plan);
 }

@@ -75,7 +75,6 @@ std::string check_pages(const Checked& c) {
     if (c.tokens.count(r.id)) used += r.need.pages_for(c.tokens.at(r.id));
     if (has(c.plan.expire, r.id) || has(c.plan.preempt, r.id)) {
       returned += r.pages_exclusive;
-      evictable += r.pages_cached;
     }
   }
   for (const WaitingRequest& w : c.input.waiting) {

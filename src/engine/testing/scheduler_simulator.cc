@@ -178,7 +178,6 @@ RunningRequest SchedulerSimulator::running_view(const SimSequence& s) const {
     for (const int page : head.pages) {
       ++r.pages_held;
       r.pages_exclusive += sequence_owners_[page] == 1 && cache_owners_[page] == 0;
-      r.pages_cached += sequence_owners_[page] == 1 && cache_owners_[page] > 0;
     }
   }
   r.kv_rows = rows / options_.n_heads;

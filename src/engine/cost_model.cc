@@ -7,10 +7,33 @@
 namespace fastcache::engine {
 namespace {
 
-constexpr double kForget = 0.99;           // per step of the kind: the last hundred count
-constexpr double kLargeError = 0.5;        // relative; beyond it a step counts less the further off it is
-constexpr int kSweeps = 32;                // each lowers the error; the start is the last answer
+// Per step of the kind: the last hundred count; of those with compression, which are rare, the last twenty,
+// or they would speak for a machine of long ago.
+constexpr double kForget[] = {0.99, 0.99, 0.95};
+constexpr double kLargeError = 0.5;  // relative; beyond it a step counts less the further off it is
+constexpr double kInertia = 1e-6;    // pull towards the last answer, where steps do not tell terms apart
 constexpr double kShortestStep_ms = 0.01;  // bounds the weight of one step
+
+// Gauss-Jordan on the unknowns among the terms, the others being given. The matrix is positive definite.
+template <size_t N>
+std::array<double, N> solve_for(std::array<std::array<double, N>, N> matrix, std::array<double, N> right,
+                                const std::array<bool, N>& unknown, std::array<double, N> value) {
+  for (size_t i = 0; i < N; ++i)
+    for (size_t j = 0; j < N; ++j)
+      if (unknown[i] && !unknown[j]) right[i] -= matrix[i][j] * value[j];
+  for (size_t pivot = 0; pivot < N; ++pivot) {
+    if (!unknown[pivot]) continue;
+    for (size_t i = 0; i < N; ++i) {
+      if (i == pivot || !unknown[i]) continue;
+      const double factor = matrix[i][pivot] / matrix[pivot][pivot];
+      for (size_t j = 0; j < N; ++j) matrix[i][j] -= factor * matrix[pivot][j];
+      right[i] -= factor * right[pivot];
+    }
+  }
+  for (size_t i = 0; i < N; ++i)
+    if (unknown[i]) value[i] = right[i] / matrix[i][i];
+  return value;
+}
 
 }  // namespace
 
@@ -51,17 +74,19 @@ void CostModel::observe(const StepShape& shape, double duration_ms) {
   const double divisor = std::max(duration_ms, kShortestStep_ms);
   const double weight = trust / (divisor * divisor);
 
-  Statistics& kind = kinds_[shape.compress_rows > 0 ? 2 : shape.prefill_tokens > 0 ? 1 : 0];
+  const int k = shape.compress_rows > 0 ? 2 : shape.prefill_tokens > 0 ? 1 : 0;
+  Statistics& kind = kinds_[k];
   const Terms x = terms(shape);
   for (int i = 0; i < kTerms; ++i) {
-    for (int j = 0; j < kTerms; ++j) kind.squares[i][j] = kForget * kind.squares[i][j] + weight * x[i] * x[j];
-    kind.targets[i] = kForget * kind.targets[i] + weight * x[i] * duration_ms;
+    for (int j = 0; j < kTerms; ++j)
+      kind.squares[i][j] = kForget[k] * kind.squares[i][j] + weight * x[i] * x[j];
+    kind.targets[i] = kForget[k] * kind.targets[i] + weight * x[i] * duration_ms;
   }
   solve();
 }
 
-// Coordinate descent on the non-negative least squares. What the steps do not tell apart (a decode batch that
-// never changes its size) stays where the last answer left it.
+// Least squares; a cost that comes out negative is set to 0 and the others are solved again. What the steps
+// do not tell apart (a decode batch that never changes its size) stays near the last answer.
 void CostModel::solve() {
   Statistics sum;
   for (const Statistics& kind : kinds_)
@@ -69,14 +94,24 @@ void CostModel::solve() {
       for (int j = 0; j < kTerms; ++j) sum.squares[i][j] += kind.squares[i][j];
       sum.targets[i] += kind.targets[i];
     }
-  for (int sweep = 0; sweep < kSweeps; ++sweep)
-    for (int i = 0; i < kTerms; ++i) {
-      if (sum.squares[i][i] < 1e-30) continue;  // never seen
-      double rest = sum.targets[i];
-      for (int j = 0; j < kTerms; ++j)
-        if (j != i) rest -= sum.squares[i][j] * cost_[j];
-      cost_[i] = std::max(0.0, rest / sum.squares[i][i]);
-    }
+  std::array<bool, kTerms> solved{};
+  for (int i = 0; i < kTerms; ++i) {
+    solved[i] = sum.squares[i][i] > 1e-30;  // else never seen: stays as it is
+    sum.targets[i] += kInertia * sum.squares[i][i] * cost_[i];
+    sum.squares[i][i] *= 1 + kInertia;
+  }
+  for (int round = 0; round < kTerms; ++round) {
+    const Terms answer = solve_for(sum.squares, sum.targets, solved, cost_);
+    int most_negative = -1;
+    for (int i = 0; i < kTerms; ++i)
+      if (solved[i] && answer[i] < 0 && (most_negative < 0 || answer[i] < answer[most_negative]))
+        most_negative = i;
+    cost_ = answer;
+    if (most_negative < 0) return;
+    cost_[most_negative] = 0;
+    solved[most_negative] = false;
+  }
+  for (double& cost : cost_) cost = std::max(0.0, cost);
 }
 
 }  // namespace fastcache::engine

@@ -60,10 +60,10 @@ struct RunningRequest {
 struct SchedulerInput {
   double now_ms = 0;
   PoolPages pool;
-  int token_budget = 512;                   // rows in one step, at least 2
-  int max_running = 64;                     // sequences: decode rows, and the answers that a prompt will have
-  std::span<const WaitingRequest> waiting;  // any order
-  std::span<const RunningRequest> running;  // any order
+  int token_budget = 512;  // rows in one step, at least 2
+  int max_running = 64;    // sequences: decode rows, and the answers that a prompt will have
+  std::span<const WaitingRequest> waiting{};  // any order
+  std::span<const RunningRequest> running{};  // any order
 };
 
 struct BatchItem {

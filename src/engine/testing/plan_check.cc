@@ -169,7 +169,11 @@ std::string check_work(const Checked& c) {
   size_t able = c.input.waiting.size() + c.input.running.size();
   able -= c.plan.expire.size() + c.plan.refuse.size() + c.plan.exhausted.size();
   const bool moves = !c.plan.batch.empty() || !c.plan.compress.empty() || !c.plan.preempt.empty();
-  if (able > 0 && !moves && c.plan.exhausted.empty() && c.plan.expire.empty()) return "nothing runs";
+  int64_t known = had;
+  for (const RunningRequest& r : c.input.running) known += r.pages_held;
+  const bool others_hold_pages = known < c.input.pool.total;
+  if (able > 0 && !moves && !others_hold_pages && c.plan.exhausted.empty() && c.plan.expire.empty())
+    return "nothing runs";
   return {};
 }
 

@@ -248,6 +248,42 @@ TEST(Sampler, LogprobsAreThoseOfTheRawModel) {
   EXPECT_TRUE(Sampler({}, vocab()).sample(std::vector<float>(kVocab, 0.0f)).top_logprobs.empty());
 }
 
+// Without truncation the two attempts give exactly the restricted distribution.
+TEST(Sampler, GrammarsGiveTheRestrictedDistribution) {
+  std::vector<float> logits(kVocab, -1000.0f);
+  const std::map<std::string, float> weights{{"a", 4.0f}, {"b", 1.0f}, {"c", 2.0f}, {"d", 8.0f}};
+  std::map<std::string, int> counts;
+  for (const auto& [text, weight] : weights) logits[static_cast<size_t>(3 + text[0])] = std::log(weight);
+  SamplingParams params{.temperature = 1.0f, .top_k = 0, .top_p = 1.0f, .min_p = 0.0f};
+  params.grammar = "root ::= [abc]*";  // "d" is refused in 8 of 15 draws
+  params.seed = 11;
+  Sampler sampler(params, vocab());
+  const int n = 10000;
+  for (int i = 0; i < n; ++i) ++counts[vocab().piece(sampler.sample(logits).id)];
+  EXPECT_EQ(counts["d"], 0);
+  double chi_square = 0;
+  for (const char* text : {"a", "b", "c"}) {
+    const double expected = n * weights.at(text) / 7;
+    chi_square += (counts[text] - expected) * (counts[text] - expected) / expected;
+  }
+  EXPECT_LT(chi_square, 13.8);  // two degrees of freedom: one in a thousand
+}
+
+// The same with top_k: the mixture that the header states.
+TEST(Sampler, GrammarsWithTopKGiveTheStatedMixture) {
+  const std::vector<float> logits = only(
+      {{3 + 'd', std::log(8.0f)}, {3 + 'a', std::log(4.0f)}, {3 + 'c', std::log(2.0f)}, {3 + 'b', 0.0f}});
+  SamplingParams params = plain(1.0f, 12);
+  params.top_k = 2;
+  params.grammar = "root ::= [abc]*";
+  Sampler sampler(params, vocab());
+  const int n = 10000;
+  std::map<int32_t, int> counts;
+  for (int i = 0; i < n; ++i) ++counts[sampler.sample(logits).id];
+  const double first = 4.0 / 12;  // "a" of {d, a}; else one of {a, c}
+  expect_chi_square(counts, {{3 + 'a', first + (1 - first) * 4 / 6}, {3 + 'c', (1 - first) * 2 / 6}}, n);
+}
+
 // Answers are random walks: what was sampled decides the next logits, as in a model.
 class Walk {
  public:

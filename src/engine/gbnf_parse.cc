@@ -20,34 +20,23 @@ class Parser {
   Parser(std::string_view text, const char* parameter) : text_(text), parameter_(parameter) {}
 
   GbnfOutline parse() {
-    check_text();
+    if (const auto bad = model::find_invalid_utf8(text_)) fail_at(*bad, "this is not valid UTF-8");
+    const size_t nul = text_.find('\0');
+    if (nul != std::string_view::npos) fail_at(nul, "a NUL byte; \\x00 writes one");
     skip_space(true);
     while (!at_end()) parse_rule();
     return std::move(outline_);
   }
 
  private:
-  [[noreturn]] void fail(const std::string& what) const {
-    const std::string_view before = text_.substr(0, at_);
-    const size_t line_begin = before.rfind('\n') == std::string_view::npos ? 0 : before.rfind('\n') + 1;
+  [[noreturn]] void fail_at(size_t at, const std::string& what) const {
+    const std::string_view before = text_.substr(0, at);
+    const size_t line_begin = before.rfind('\n') + 1;  // npos + 1 is 0
     throw Error{Code::bad_request,
                 fmt::format("{}, line {}, column {}: {}", parameter_,
-                            std::count(before.begin(), before.end(), '\n') + 1, at_ - line_begin + 1, what)};
+                            std::count(before.begin(), before.end(), '\n') + 1, at - line_begin + 1, what)};
   }
-
-  void check_text() {
-    if (text_.size() > kMaxGbnfBytes) {
-      throw Error{Code::bad_request, fmt::format("{} has {} bytes as GBNF; it may have at most {}",
-                                                 parameter_, text_.size(), kMaxGbnfBytes)};
-    }
-    if (const auto bad = model::find_invalid_utf8(text_)) {
-      at_ = *bad;
-      fail("this is not valid UTF-8");
-    }
-    at_ = std::min(text_.find('\0'), text_.size());
-    if (!at_end()) fail("a NUL byte; \\x00 writes one");
-    at_ = 0;
-  }
+  [[noreturn]] void fail(const std::string& what) const { fail_at(at_, what); }
 
   bool at_end() const { return at_ == text_.size(); }
   char peek(size_t ahead = 0) const { return at_ + ahead < text_.size() ? text_[at_ + ahead] : '\0'; }
@@ -55,13 +44,9 @@ class Parser {
   void skip_space(bool newlines) {
     while (!at_end()) {
       const char c = peek();
-      if (c == '#') {
-        while (!at_end() && peek() != '\n' && peek() != '\r') ++at_;
-      } else if (c == ' ' || c == '\t' || (newlines && (c == '\n' || c == '\r'))) {
-        ++at_;
-      } else {
-        return;
-      }
+      const bool space = c == ' ' || c == '\t' || (newlines && (c == '\n' || c == '\r'));
+      if (c != '#' && !space) return;
+      at_ = c == '#' ? std::min(text_.find_first_of("\r\n", at_), text_.size()) : at_ + 1;
     }
   }
 
@@ -254,6 +239,10 @@ class Parser {
 }  // namespace
 
 GbnfOutline parse_gbnf(std::string_view text, const char* parameter) {
+  if (text.size() > kMaxGbnfBytes) {
+    throw Error{Code::bad_request, fmt::format("{} has {} bytes as GBNF; it may have at most {}", parameter,
+                                               text.size(), kMaxGbnfBytes)};
+  }
   return Parser(text, parameter).parse();
 }
 

@@ -2,6 +2,7 @@
 #include "engine/grammar.h"
 
 #include <spdlog/fmt/fmt.h>
+#include <time.h>
 
 #include <cmath>
 
@@ -15,6 +16,12 @@ namespace {
 bool prints(const llama_vocab* vocab, llama_token token) {
   const int hidden = LLAMA_TOKEN_ATTR_CONTROL | LLAMA_TOKEN_ATTR_UNKNOWN;
   return (llama_vocab_get_attr(vocab, token) & hidden) == 0;
+}
+
+double thread_cpu_s() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
 }  // namespace
@@ -36,7 +43,18 @@ Grammar::Grammar(const model::Vocab& vocab, const std::string& gbnf, const char*
   }
 }
 
-Grammar Grammar::fork() const { return {*vocab_, llama_sampler_clone(sampler_.get())}; }
+void Grammar::check_usable() const {
+  if (!exhausted_) return;
+  throw Error{
+      Code::bad_request,
+      "the grammar is too ambiguous: what came so far can be read in too many ways; let its alternatives "
+      "begin differently"};
+}
+
+Grammar Grammar::fork() const {
+  check_usable();
+  return {*vocab_, llama_sampler_clone(sampler_.get())};
+}
 
 bool Grammar::allows(model::Token token) {
   llama_token_data one{token, 0.0f, 0.0f};
@@ -46,6 +64,7 @@ bool Grammar::allows(model::Token token) {
 }
 
 void Grammar::apply(llama_token_data_array& candidates) {
+  check_usable();
   llama_sampler_apply(sampler_.get(), &candidates);
   const llama_vocab* vocab = vocab_->llama_vocab_ptr();
   for (size_t i = 0; i < candidates.size; ++i) {
@@ -58,7 +77,11 @@ void Grammar::apply(llama_token_data_array& candidates) {
 void Grammar::accept(model::Token token) {
   if (!allows(token))
     throw Error{Code::bad_request, fmt::format("the grammar does not allow token {} here", token)};
+  const double begin = thread_cpu_s();
+  exhausted_ = true;
   llama_sampler_accept(sampler_.get(), token);
+  exhausted_ = thread_cpu_s() - begin > kMaxTokenSeconds;
+  check_usable();
 }
 
 }  // namespace fastcache::engine

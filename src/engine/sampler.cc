@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "engine/chance.h"
 #include "engine/grammar.h"
 #include "engine/penalties.h"
 #include "model/json_schema.h"
@@ -58,43 +59,6 @@ std::optional<Grammar> make_grammar(const SamplingParams& params, const model::V
   return std::nullopt;
 }
 
-// The finalizer of splitmix64: every bit of x changes every bit of the result.
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9u;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBu;
-  return x ^ (x >> 31);
-}
-
-// In [0, 1): 53 random bits.
-double uniform(uint64_t seed, uint64_t n_accepted, uint64_t attempt) {
-  const uint64_t bits =
-      mix(mix(seed + 0x9E3779B97F4A7C15u) + 0x9E3779B97F4A7C15u * (2 * n_accepted + attempt + 1));
-  return static_cast<double>(bits >> 11) * 0x1p-53;
-}
-
-// By inversion. Candidates are not empty; their logits are finite.
-int32_t draw(const llama_token_data_array& candidates, double chance) {
-  const std::span all(candidates.data, candidates.size);
-  const float most = std::max_element(all.begin(), all.end(), [](const auto& a, const auto& b) {
-                       return a.logit < b.logit;
-                     })->logit;
-  double sum = 0;
-  for (llama_token_data& candidate : all) {
-    candidate.p = std::exp(candidate.logit - most);
-    sum += candidate.p;
-  }
-  const double target = chance * sum;
-  double running = 0;
-  int32_t last = all.front().id;
-  for (const llama_token_data& candidate : all) {
-    if (candidate.p == 0.0f) continue;
-    last = candidate.id;
-    running += candidate.p;
-    if (running > target) break;
-  }
-  return last;
-}
-
 }  // namespace
 
 int32_t argmax(std::span<const float> logits) {
@@ -124,6 +88,7 @@ struct Sampler::Impl {
   std::span<const float> adjust(std::span<const float> logits);
   llama_token_data_array candidates_of(std::span<const float> logits);
   int32_t pick_allowed(std::span<const float> logits);
+  void restrict_candidates(std::span<const float> logits);
   int32_t choose(llama_token_data_array candidates, uint64_t attempt);
 
   SamplingParams params;
@@ -181,13 +146,36 @@ int32_t Sampler::Impl::pick(std::span<const float> raw) {
   return pick_allowed(logits);
 }
 
+// Leaves the candidates that the grammar allows, or so many of the best of them that choose() sees no
+// difference: to test a whole vocabulary takes milliseconds.
+void Sampler::Impl::restrict_candidates(std::span<const float> logits) {
+  const auto restrict_all = [&] {
+    llama_token_data_array array{candidates.data(), candidates.size(), -1, false};
+    grammar->apply(array);
+    std::erase_if(candidates, [](const llama_token_data& c) { return c.logit == -INFINITY; });
+  };
+  const size_t needed = chain ? static_cast<size_t>(params.top_k) : 1;
+  const size_t tried = needed * 32;
+  if (needed > 0 && tried < candidates.size() / 4) {
+    std::nth_element(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(tried),
+                     candidates.end(), [](const auto& a, const auto& b) {
+                       return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+                     });
+    candidates.resize(tried);
+    std::sort(candidates.begin(), candidates.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    restrict_all();
+    if (candidates.size() >= needed) return;
+    candidates_of(logits);
+  }
+  restrict_all();
+}
+
 // The second attempt, with the grammar applied to all. Where it is complete and only an end can follow, the
 // answer ends, whatever min_tokens and ignore_eos say: they were asked for, but so was the grammar.
 int32_t Sampler::Impl::pick_allowed(std::span<const float> logits) {
   llama_token_data_array array = candidates_of(logits);
   if (grammar) {
-    grammar->apply(array);
-    std::erase_if(candidates, [](const llama_token_data& c) { return c.logit == -INFINITY; });
+    restrict_candidates(logits);
     if (candidates.empty() && !may_end()) {
       for (const model::Token token : vocab->eog_tokens()) {
         if (grammar->allows(token)) return token;

@@ -47,11 +47,12 @@ class Sampler {
 
   // logits: [n_vocab]. The token counts as part of the answer: it must not be accepted again.
   // Throws Error: invalid_model for logits that are NaN or infinite (damaged weights); bad_request when bias
-  // and grammar leave no token. The sampler is then as before.
+  // and grammar leave no token; the sampler is then as before. Also bad_request when the grammar is too
+  // ambiguous to go on (grammar.h); then it stays so.
   SampledToken sample(std::span<const float> logits);
 
-  // Replay: a token of this answer that was sampled before. Throws Error (bad_request) if it is no token, or
-  // not one that the grammar allows here.
+  // Replay, after see_prompt(): a token of this answer that was sampled before. Throws Error (bad_request) if
+  // it is no token, or not one that the grammar allows here.
   void accept(int32_t token);
 
   int n_accepted() const;  // tokens of the answer so far

@@ -7,110 +7,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
-#include <optional>
-#include <random>
-#include <set>
 
 #include "base/error.h"
 #include "base/test_seed.h"
-#include "model/testing/tiny_model.h"
+#include "engine/sampler_testing.h"
 
 namespace fastcache::engine {
 namespace {
-
-constexpr int kVocab = 320;
-constexpr SamplingParams plain(float temperature, uint64_t seed) {
-  SamplingParams params;
-  params.temperature = temperature;
-  params.seed = seed;
-  params.top_k = 0;
-  params.top_p = 1.0f;
-  params.min_p = 0.0f;
-  return params;
-}
-
-// One vocabulary for all tests: <unk> 0, <s> 1, </s> 2 (the only end), bytes, words.
-const model::Vocab& vocab() {
-  struct Loaded {
-    Loaded() {
-      model::test_support::write_tiny_model(folder.file("m.gguf"), {.n_vocab = kVocab});
-      file.emplace(folder.file("m.gguf"));
-      vocab.emplace(*file);
-    }
-    model::test_support::TemporaryFolder folder;
-    std::optional<model::GgufFile> file;
-    std::optional<model::Vocab> vocab;
-  };
-  static const Loaded loaded;
-  return *loaded.vocab;
-}
-
-std::vector<float> random_logits(std::mt19937_64& random, float spread = 3.0f) {
-  std::normal_distribution<float> normal(0, spread);
-  std::vector<float> logits(kVocab);
-  for (float& logit : logits) logit = normal(random);
-  return logits;
-}
-
-// Everything but `logits` is as good as impossible.
-std::vector<float> only(const std::map<int, float>& logits) {
-  std::vector<float> all(kVocab, -1000.0f);
-  for (const auto& [token, logit] : logits) all[static_cast<size_t>(token)] = logit;
-  return all;
-}
-
-std::vector<int32_t> draw(Sampler& sampler, const std::vector<float>& logits, int n) {
-  std::vector<int32_t> tokens;
-  for (int i = 0; i < n; ++i) tokens.push_back(sampler.sample(logits).id);
-  return tokens;
-}
-
-// The probabilities that remain after top_k, top_p, min_p and temperature, in this order.
-std::map<int32_t, double> distribution(const std::vector<float>& logits, const SamplingParams& params) {
-  std::vector<std::pair<double, int32_t>> sorted;
-  for (size_t i = 0; i < logits.size(); ++i) sorted.push_back({-logits[i], static_cast<int32_t>(i)});
-  std::sort(sorted.begin(), sorted.end());
-  if (params.top_k > 0) sorted.resize(std::min(sorted.size(), static_cast<size_t>(params.top_k)));
-  double sum = 0;
-  for (const auto& [minus, id] : sorted) sum += std::exp(-minus);
-  size_t n = 0;
-  for (double mass = 0; n < sorted.size() && mass < params.top_p; ++n)
-    mass += std::exp(-sorted[n].first) / sum;
-  sorted.resize(n);
-  const double best = -sorted.front().first;
-  std::erase_if(sorted, [&](const auto& one) { return std::exp(-one.first - best) < params.min_p; });
-  std::map<int32_t, double> result;
-  double total = 0;
-  for (const auto& [minus, id] : sorted) total += result[id] = std::exp((-minus - best) / params.temperature);
-  for (auto& [id, p] : result) p /= total;
-  return result;
-}
-
-// Outcomes that are expected less than five times are counted together.
-void expect_chi_square(const std::map<int32_t, int>& counts, const std::map<int32_t, double>& expected,
-                       int n) {
-  double sum = 0, rare_expected = 0, rare_seen = 0;
-  int freedom = -1;
-  for (const auto& [token, count] : counts) ASSERT_TRUE(expected.contains(token)) << token;
-  for (const auto& [token, p] : expected) {
-    const double seen = counts.contains(token) ? counts.at(token) : 0;
-    if (p * n < 5) {
-      rare_expected += p * n;
-      rare_seen += seen;
-      continue;
-    }
-    sum += (seen - p * n) * (seen - p * n) / (p * n);
-    ++freedom;
-  }
-  if (rare_expected > 5) {
-    sum += (rare_seen - rare_expected) * (rare_seen - rare_expected) / rare_expected;
-    ++freedom;
-  }
-  if (freedom > 0) {  // mean + 5 standard deviations
-    EXPECT_LT(sum, freedom + 5 * std::sqrt(2.0 * freedom) + 5) << freedom << " degrees of freedom";
-  }
-}
 
 TEST(Sampler, GreedyTakesTheLargestAndTheLowestIdOfEquals) {
   Sampler sampler({}, vocab());
@@ -128,29 +31,6 @@ TEST(Sampler, ASeedGivesTheSameTokens) {
   EXPECT_EQ(tokens(1), tokens(1));
   EXPECT_NE(tokens(1), tokens(2));
   EXPECT_NE(tokens(1), tokens((uint64_t{1} << 32) + 1));
-}
-
-// Over the tokens of one answer and over the first tokens of many seeds: both must be random.
-TEST(Sampler, SamplesFollowTheFormula) {
-  std::mt19937_64 random(3);
-  for (int round = 0; round < 12; ++round) {
-    SamplingParams params = plain(0.5f + 0.3f * static_cast<float>(round % 4), static_cast<uint64_t>(round));
-    params.top_k = round % 3 == 0 ? 0 : 20;
-    params.top_p = round % 2 == 0 ? 1.0f : 0.8f;
-    params.min_p = round % 4 < 2 ? 0.0f : 0.05f;
-    const std::vector<float> logits = random_logits(random);
-    const int n = 6000;
-    std::map<int32_t, int> one_answer, many_seeds;
-    Sampler sampler(params, vocab());
-    for (int i = 0; i < n; ++i) {
-      ++one_answer[sampler.sample(logits).id];
-      params.seed = static_cast<uint64_t>(round * n + i);
-      ++many_seeds[Sampler(params, vocab()).sample(logits).id];
-    }
-    SCOPED_TRACE(round);
-    expect_chi_square(one_answer, distribution(logits, params), n);
-    expect_chi_square(many_seeds, distribution(logits, params), n);
-  }
 }
 
 TEST(Sampler, PenaltiesFollowTheFormula) {
@@ -246,74 +126,6 @@ TEST(Sampler, LogprobsAreThoseOfTheRawModel) {
     }
   }
   EXPECT_TRUE(Sampler({}, vocab()).sample(std::vector<float>(kVocab, 0.0f)).top_logprobs.empty());
-}
-
-// Answers are random walks: what was sampled decides the next logits, as in a model.
-class Walk {
- public:
-  std::vector<float> logits(const std::vector<int32_t>& tokens) const {
-    std::mt19937_64 random(tokens.empty() ? 1 : static_cast<uint64_t>(tokens.back()) * 77 + tokens.size());
-    return random_logits(random, 1.0f);
-  }
-  void go(Sampler& sampler, std::vector<int32_t>& tokens, size_t n) const {
-    while (tokens.size() < n) tokens.push_back(sampler.sample(logits(tokens)).id);
-  }
-};
-
-SamplingParams everything(uint64_t seed) {
-  SamplingParams params{.temperature = 1.2f, .top_k = 100, .top_p = 0.95f, .min_p = 0.01f, .seed = seed};
-  params.repetition_penalty = 1.3f;
-  params.presence_penalty = 0.5f;
-  params.frequency_penalty = 0.7f;
-  params.repeat_last_n = 12;
-  params.min_tokens = 25;
-  params.grammar = "root ::= [^x]*";
-  return params;
-}
-
-TEST(Sampler, AReplayGoesOnAsIfNeverInterrupted) {
-  const std::vector<int32_t> prompt{5, 6, 7, 100, 101};
-  const Walk walk;
-  Sampler whole(everything(3), vocab());
-  whole.see_prompt(prompt);
-  std::vector<int32_t> expected;
-  walk.go(whole, expected, 60);
-  for (size_t cut = 0; cut < 60; cut += 7) {
-    Sampler anew(everything(3), vocab());
-    anew.see_prompt(prompt);
-    std::vector<int32_t> tokens(expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(cut));
-    for (const int32_t token : tokens) anew.accept(token);
-    EXPECT_EQ(anew.n_accepted(), static_cast<int>(cut));
-    walk.go(anew, tokens, 60);
-    EXPECT_EQ(tokens, expected) << cut;
-  }
-}
-
-TEST(Sampler, AForkIsARequestOfItsOwnWithTheNextSeed) {
-  const std::vector<int32_t> prompt{5, 6, 7};
-  const Walk walk;
-  Sampler first(everything(10), vocab());
-  first.see_prompt(prompt);
-  std::vector<Sampler> forks;
-  for (uint64_t i = 1; i < 4; ++i) forks.push_back(first.fork(i));
-  std::vector<int32_t> answer;
-  walk.go(first, answer, 40);  // must not disturb the forks
-  std::set<std::vector<int32_t>> all{answer};
-  for (uint64_t i = 1; i < 4; ++i) {
-    Sampler alone(everything(10 + i), vocab());
-    alone.see_prompt(prompt);
-    std::vector<int32_t> expected, forked;
-    walk.go(alone, expected, 40);
-    walk.go(forks[i - 1], forked, 40);
-    EXPECT_EQ(forked, expected) << i;
-    all.insert(forked);
-  }
-  EXPECT_EQ(all.size(), 4u);
-  Sampler late = first.fork(0);
-  std::vector<int32_t> copy = answer;
-  walk.go(first, answer, 60);
-  walk.go(late, copy, 60);
-  EXPECT_EQ(copy, answer);
 }
 
 TEST(Sampler, AbsurdParametersAreRefusedByName) {

@@ -147,7 +147,7 @@ int admitted(int k, const std::string& name) {
 }
 
 TEST(CompressScarcity, FourAndAHalfTimesAsManySequencesFit) {
-  constexpr int kUncompressed = 16;
+  constexpr int kUncompressed = 13;
   EXPECT_EQ(admitted(kUncompressed, "none"), kUncompressed);
   const int compressed = admitted(kUncompressed, "random");
   RecordProperty("compressed_sequences", compressed);

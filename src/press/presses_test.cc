@@ -123,6 +123,18 @@ TEST(StreamingLlm, ABudgetBelowTheSinksKeepsTheFirstOfThem) {
   EXPECT_EQ(tokens[0], first_tokens(2));
 }
 
+TEST(StreamingLlm, TheNextTurnHasNoSinksOfItsOwn) {
+  PagePool pool{kv::test_pool(500)};
+  Sequence sequence{pool, kShape};
+  ASSERT_TRUE(append_story(sequence, 100, story()));
+  run_press(with_budget("streaming_llm", 10), pool, sequence);
+  ASSERT_TRUE(append_story(sequence, 40, story()));
+  run_press(with_ratio("streaming_llm", 0.75), pool, sequence, true);
+  std::vector<int32_t> expected{0, 1, 2, 3, 94, 95, 96, 97, 98, 99};
+  for (int token = 130; token < 140; ++token) expected.push_back(token);
+  for (const auto& tokens : tokens_held(sequence)) EXPECT_EQ(tokens, expected);
+}
+
 TEST(Random, IsEvenAndDiffersBySeedLayerAndHead) {
   const Tokens one = kept_tokens(with_ratio("random", 0.5, 1), 1000, 1000, 1);
   const Tokens other = kept_tokens(with_ratio("random", 0.5, 2), 1000, 1000, 1);
@@ -133,6 +145,19 @@ TEST(Random, IsEvenAndDiffersBySeedLayerAndHead) {
     const double mean = std::accumulate(tokens.begin(), tokens.end(), 0.0) / 500.0;
     EXPECT_NEAR(mean, 499.5, 46.0);
   }
+}
+
+TEST(Random, ScoresBelongToTokensNotToRows) {
+  PagePool pool{kv::test_pool(500)};
+  Sequence sequence{pool, kShape};
+  ASSERT_TRUE(append_story(sequence, 60, story()));
+  const auto press = make_press(with_ratio("random", 0.5));
+  const HeadScores before = press->score({pool, sequence, 1, false})[1];
+  const std::vector<int32_t> rows{5, 6, 20, 33, 59};
+  ASSERT_TRUE(sequence.keep_rows(1, 1, rows));
+  const HeadScores after = press->score({pool, sequence, 1, false})[1];
+  ASSERT_EQ(after.size(), rows.size());
+  for (size_t r = 0; r < rows.size(); ++r) EXPECT_EQ(after[r], before[rows[r]]);
 }
 
 TEST(Uneven, SomeHeadsKeepAllAndOthersOneRow) {

@@ -39,7 +39,7 @@ PressParams complete(const PressParams& params);
 std::unique_ptr<Press> make_press(const PressParams& params);
 
 // Name and all that changes the outcome, defaults filled in, in a fixed order: what the prefix cache's key
-// takes. "streaming_llm(n_sink=4,ratio=0.8)"; the seed is in it only where the press needs one. Throws as
+// takes. "streaming_llm(n_sink=4, ratio=0.8)"; the seed is in it only where the press needs one. Throws as
 // complete().
 std::string press_identity(const PressParams& params);
 Hash128 press_hash(const PressParams& params);

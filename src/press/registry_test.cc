@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "press/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "base/error.h"
+#include "press/test_press.h"
+
+namespace fastcache::press {
+namespace {
+
+using testing::HasSubstr;
+
+void expect_error(Code code, const std::string& part, const std::function<void()>& call) {
+  try {
+    call();
+    ADD_FAILURE() << "nothing thrown; expected: " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), code) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr(part));
+  }
+}
+
+TEST(Registry, EveryPressIsMadeByItsName) {
+  std::set<std::string_view> names;
+  for (const PressRow* row : presses()) {
+    EXPECT_NE(make_press(with_ratio(std::string{row->name}, 0.5)), nullptr);
+    EXPECT_TRUE(names.insert(row->name).second) << row->name;
+    EXPECT_FALSE(row->summary.empty());
+    for (const PressNumber& number : row->numbers) EXPECT_FALSE(number.help.empty()) << number.name;
+  }
+  EXPECT_THAT(names, testing::IsSupersetOf({"none", "random", "knorm", "streaming_llm", "test_uneven"}));
+}
+
+TEST(Registry, AnUnknownNameIsAnErrorThatListsAll) {
+  for (const char* name : {"Knorm", "", "snap", "knorm "})
+    expect_error(Code::not_found, "there are none, random, knorm, streaming_llm",
+                 [&] { make_press({.name = name, .ratio = 0.5}); });
+}
+
+TEST(Registry, WrongParametersAreRefusedByName) {
+  const auto refused = [](const PressParams& params, const std::string& part) {
+    expect_error(Code::bad_request, part, [&] { make_press(params); });
+    expect_error(Code::bad_request, part, [&] { press_identity(params); });
+  };
+  refused({.name = "knorm", .ratio = 0.5, .numbers = {{"n_sink", 4}}}, "no parameter 'n_sink'; it has none");
+  refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"sinks", 4}}}, "it has n_sink");
+  refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"n_sink", -1}}},
+          "n_sink = -1 must be a whole");
+  refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"n_sink", 2.5}}}, "n_sink = 2.5");
+  refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"n_sink", NAN}}}, "n_sink = nan");
+  refused({.name = "knorm", .ratio = 0.5, .budget = 10}, "both set");
+  refused({.name = "knorm"}, "set ratio");
+  for (const double ratio : {1.0, -0.1, 80.0, static_cast<double>(NAN), static_cast<double>(INFINITY)})
+    refused({.name = "knorm", .ratio = ratio}, "must be in [0, 1)");
+  refused({.name = "random", .budget = 0}, "at least 1 row");
+  refused({.name = "none", .ratio = 0.5}, "removes nothing");
+  refused({.name = "none", .budget = 5}, "removes nothing");
+  EXPECT_NE(make_press({.name = "none", .ratio = 0.0}), nullptr);
+}
+
+TEST(Registry, IdentityTellsApartWhatDiffersAndNothingElse) {
+  EXPECT_EQ(press_identity({.name = "none"}), "none()");
+  EXPECT_EQ(press_identity({.name = "streaming_llm", .ratio = 0.8}), "streaming_llm(n_sink=4, ratio=0.8)");
+  EXPECT_EQ(press_identity({.name = "random", .budget = 9, .seed = 3}), "random(budget=9, seed=3)");
+  const PressParams base{.name = "streaming_llm", .ratio = 0.8};
+  PressParams same = base;  // the default said aloud; a seed that nobody looks at
+  same.numbers["n_sink"] = 4;
+  same.seed = 99;
+  EXPECT_EQ(press_identity(same), press_identity(base));
+  EXPECT_EQ(press_hash(same), press_hash(base));
+  std::set<std::string> all;
+  const PressParams different[] = {base,
+                                   {.name = "streaming_llm", .ratio = 0.8, .numbers = {{"n_sink", 5}}},
+                                   {.name = "streaming_llm", .ratio = 0.8000000000000002},
+                                   {.name = "streaming_llm", .budget = 8},
+                                   {.name = "knorm", .ratio = 0.8},
+                                   {.name = "random", .ratio = 0.8, .seed = 1},
+                                   {.name = "random", .ratio = 0.8, .seed = 2}};
+  for (const PressParams& params : different) {
+    all.insert(press_identity(params));
+    all.insert(to_hex(press_hash(params)));
+  }
+  EXPECT_EQ(all.size(), 2 * std::size(different));
+  EXPECT_EQ(press_identity({.name = "knorm", .ratio = -0.0}),
+            press_identity({.name = "knorm", .ratio = 0.0}));
+}
+
+TEST(Needs, WhatARequestCannotDeliverIsNamed) {
+  const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true};
+  for (const PressRow* row : presses())
+    EXPECT_NO_THROW(
+        check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), pages));
+  EXPECT_NO_THROW(check_needs("p", {.last_queries = 16}, pages));
+  const auto refused = [&](const PressNeeds& needs, const std::string& part) {
+    expect_error(Code::unsupported, part, [&] { check_needs("p", needs, pages); });
+  };
+  refused({.last_queries = 64}, "press 'p' needs the queries of the last 64 tokens (there are 16)");
+  refused({.query_statistics = true}, "mean and covariance");
+  refused({.pre_rope_keys = true}, "keys before RoPE");
+  refused({.hidden_states = true}, "hidden states");
+  refused({.output_weights = true}, "output weights");
+  refused({.question_boundary = true}, "question begins");
+  expect_error(Code::unsupported, "cached keys", [] { check_needs("p", {.keys = true}, {}); });
+  expect_error(Code::unsupported, "cached values", [] { check_needs("p", {.values = true}, {}); });
+  expect_error(Code::unsupported, "a seed", [] { check_needs("p", {.seed = true}, {}); });
+}
+
+}  // namespace
+}  // namespace fastcache::press

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is found, and for whom. Dropping has a file of its own, random operations too.
+// What is found, and for whom. Collisions, eviction and random operations have files of their own.
 #include "engine/prefix_cache.h"
 
 #include <gtest/gtest.h>
@@ -33,15 +33,6 @@ struct PrefixCacheTest : testing::Test {
 };
 
 Tokens first_of(const Tokens& tokens, int n) { return {tokens.begin(), tokens.begin() + n}; }
-
-kv::Sequence& halve(kv::Sequence& sequence) {
-  for (int pair = 0; pair < kShape.n_heads(); ++pair) {
-    std::vector<int32_t> rows;
-    for (int r = pair % 2; r < sequence.rows_held(pair / 2, pair % 2); r += 2) rows.push_back(r);
-    EXPECT_TRUE(sequence.keep_rows(pair / 2, pair % 2, rows));
-  }
-  return sequence;
-}
 
 TEST_F(PrefixCacheTest, FullBlocksAreFoundAndOneTokenIsLeft) {
   const Tokens tokens = text_of(50, 100);
@@ -108,6 +99,9 @@ TEST_F(PrefixCacheTest, PicturesAreToldApartByTheirDigests) {
   EXPECT_EQ(hit(kPlain, tokens, {{2, 2}, {1, 1}}), 16);
   EXPECT_EQ(hit(kPlain, tokens, {{1, 1}}), 32) << "of an unknown picture nothing is known";
   EXPECT_EQ(hit(kPlain, tokens), 16);
+  remember(kPlain, tokens, {{1, 1}, {2, 3}});
+  EXPECT_EQ(hit(kPlain, tokens, {{1, 1}, {2, 3}}), 48);
+  EXPECT_EQ(hit(kPlain, tokens, digests), 48);
   cache.clear();
   remember(kPlain, tokens, {{1, 1}});
   EXPECT_EQ(hit(kPlain, tokens, digests), 32);
@@ -208,36 +202,6 @@ TEST_F(PrefixCacheTest, LookupsAreCounted) {
   EXPECT_EQ(statistics.lookups, 2);
   EXPECT_EQ(statistics.tokens_looked_up, 100);
   EXPECT_EQ(statistics.tokens_hit, 48);
-}
-
-Hash128 always_the_same(std::span<const std::byte>) { return {1, 2}; }
-Hash128 two_bits(std::span<const std::byte> bytes) { return {hash64(bytes) & 3U, 0}; }
-
-TEST(PrefixCacheCollisions, AreMisses) {
-  for (const PrefixHash hash : {always_the_same, two_bits}) {
-    kv::PagePool pool{kv::test_pool(400)};
-    PrefixCache cache{pool, kShape, hash};
-    for (int story = 0; story < 8; ++story) {
-      for (const PrefixNamespace& name : {kPlain, kPressed}) {
-        kv::Sequence sequence{pool, kShape};
-        ASSERT_TRUE(append_rest(sequence, name, text_of(40, story * 100)));
-        cache.insert(name, {}, sequence);
-        if (!name.press.empty()) cache.insert_compressed(name, {}, halve(sequence));
-      }
-    }
-    int n_hits = 0;
-    for (int story = 0; story < 8; ++story) {
-      for (const PrefixNamespace& name : {kPlain, kPressed, PrefixNamespace{"b", ""}}) {
-        const Tokens tokens = text_of(50, story * 100);
-        const kv::Sequence found = cache.lookup(name, {tokens, {}});
-        expect_rows_of(found, name, tokens);
-        n_hits += found.token_count() > 0 ? 1 : 0;
-        cache.check({{&found}});
-      }
-    }
-    EXPECT_GE(n_hits, 2);  // those that came first
-    EXPECT_LT(n_hits, 16);
-  }
 }
 
 }  // namespace

@@ -2,10 +2,6 @@
 // What evict() drops, in which order, and that evictable_pages() says beforehand what it can free.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-
 #include "engine/prefix_cache.h"
 #include "engine/prefix_test_prompts.h"
 
@@ -102,7 +98,12 @@ TEST_F(PrefixEvictTest, PagesInFrontOfABlockInUseAreCountedAndCome) {
   kv::Sequence sequence{pool, kShape};  // has pages of its own for what is known
   ASSERT_TRUE(append_rest(sequence, kPlain, long_one));
   EXPECT_EQ(cache.insert(kPlain, {}, sequence), 1);
-  EXPECT_EQ(cache.evictable_pages(), 8U);
+  const Tokens idle = text_of(20, 500);
+  remembered(idle);
+  EXPECT_EQ(cache.evictable_pages(), 12U);
+  EXPECT_EQ(cache.evict(4), 4U);
+  EXPECT_EQ(known(idle), 0) << "younger, but in front of nothing";
+  EXPECT_EQ(known(long_one), 48);
   EXPECT_EQ(cache.evict(4), 4U);
   EXPECT_EQ(known(long_one), 16);
   EXPECT_EQ(cache.evictable_pages(), 4U);
@@ -141,65 +142,44 @@ TEST_F(PrefixEvictTest, CompressedSequencesCountExactly) {
   EXPECT_EQ(pool.free_pages(), pool.n_pages());
 }
 
-using Clock = std::chrono::steady_clock;
-double ms_since(Clock::time_point begin) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
-}
-
-constexpr kv::CacheShape kSmallShape{.n_layers = 1, .n_kv_heads = 1, .type = kv::KvType::f32};
-constexpr int kManyBlocks = 100'000;
-
-// All idle blocks go, one by one or at once; beside them `n_in_use` blocks of a running sequence.
-double drop_ms(int n_in_use, bool one_by_one) {
-  kv::PagePool pool{kv::test_pool(kManyBlocks + 16, 0, {kv::KvType::f32})};
-  PrefixCache cache{pool, kSmallShape};
-  const auto grow = [&](kv::Sequence& sequence, int n_blocks, int first_id) {
-    EXPECT_TRUE(sequence.append(text_of(n_blocks * kSmallShape.rows(), first_id)));
-    EXPECT_EQ(cache.insert(kPlain, {}, sequence), n_blocks);
+TEST_F(PrefixEvictTest, CompressedSequencesGoByLastUse) {
+  const auto remember_at = [&](int first_id) {
+    kv::Sequence sequence{pool, kShape};
+    ASSERT_TRUE(append_rest(sequence, kPressed, text_of(20, first_id)));
+    for (int pair = 0; pair < 4; ++pair) ASSERT_TRUE(sequence.keep_rows(pair / 2, pair % 2, {{0, 7, 19}}));
+    ASSERT_TRUE(cache.insert_compressed(kPressed, {}, sequence));
   };
-  kv::Sequence running{pool, kSmallShape};
-  grow(running, n_in_use, 1);
-  for (int chain = 0; chain < 100; ++chain) {
-    kv::Sequence sequence{pool, kSmallShape};
-    grow(sequence, (kManyBlocks - n_in_use) / 100, 100'000'000 + chain);
-  }
-  const auto begin = Clock::now();
-  if (!one_by_one) cache.clear();
-  while (cache.evictable_pages() > 0) EXPECT_EQ(cache.evict(1), 1U);
-  return ms_since(begin);
+  const auto is_known = [&](int first_id) {
+    return cache.cached_tokens(kPressed, {text_of(30, first_id), {}}) == 20;
+  };
+  for (const int first_id : {0, 100, 200}) remember_at(first_id);
+  cache.lookup(kPressed, {text_of(30, 0), {}});
+  EXPECT_EQ(cache.evictable_pages(), 12U);
+  EXPECT_EQ(cache.evict(3), 4U);
+  EXPECT_FALSE(is_known(100));
+  EXPECT_EQ(cache.evict(3), 4U);
+  EXPECT_FALSE(is_known(200));
+  EXPECT_TRUE(is_known(0));
 }
 
-// clear() goes through the same memory once: 100,000 calls cost a few times that, not 100,000 times.
-TEST(PrefixCacheCost, EvictionOneByOneCostsLittleMoreThanClear) {
-  for (const int n_in_use : {0, kManyBlocks / 2}) {
-    const double clear = drop_ms(n_in_use, false), evict = drop_ms(n_in_use, true);
-    std::printf("%d blocks, %d in use: clear %.1f ms, evict one by one %.1f ms\n", kManyBlocks, n_in_use,
-                clear, evict);
-    EXPECT_LT(evict, 20 * clear);
-  }
-}
-
-double chain_ms(int n_blocks) {
-  kv::PagePool pool{kv::test_pool(n_blocks + 16, 0, {kv::KvType::f32})};
-  PrefixCache cache{pool, kSmallShape};
-  const Tokens tokens = text_of(n_blocks * kSmallShape.rows() + 1, 1);
-  kv::Sequence sequence{pool, kSmallShape};
-  EXPECT_TRUE(sequence.append(tokens));
-  const auto begin = Clock::now();
-  EXPECT_EQ(cache.insert(kPlain, {}, sequence), n_blocks);
-  for (int i = 0; i < 3; ++i)
-    EXPECT_EQ(cache.lookup(kPlain, {tokens, {}}).token_count(), n_blocks * kSmallShape.rows());
-  return ms_since(begin);
-}
-
-// Ten times the blocks: ten times the work where it is linear, up to five times that again where the larger
-// one leaves the processor's caches; at least a hundred times where it is quadratic.
-TEST(PrefixCacheCost, LookupsOfLongChainsAreLinear) {
-  const double small = std::min(chain_ms(kManyBlocks / 10), chain_ms(kManyBlocks / 10));
-  const double large = std::min(chain_ms(kManyBlocks), chain_ms(kManyBlocks));
-  std::printf("insert and 3 lookups: %d blocks %.1f ms, %d blocks %.1f ms\n", kManyBlocks / 10, small,
-              kManyBlocks, large);
-  EXPECT_LT(large / small, 60);
+// The second turn's rows go on from the first's: their common pages come free with the second of them.
+TEST_F(PrefixEvictTest, TurnsOfOneConversationShareTheirPages) {
+  const Tokens tokens = text_of(40, 0);
+  kv::Sequence sequence{pool, kShape};
+  ASSERT_TRUE(append_rest(sequence, kPressed, {tokens.begin(), tokens.begin() + 20}));
+  std::vector<int32_t> rows(16);
+  for (int r = 0; r < 16; ++r) rows[r] = r;
+  for (int pair = 0; pair < 4; ++pair) ASSERT_TRUE(sequence.keep_rows(pair / 2, pair % 2, rows));
+  ASSERT_TRUE(cache.insert_compressed(kPressed, {}, sequence));
+  ASSERT_TRUE(append_rest(sequence, kPressed, tokens));
+  ASSERT_TRUE(cache.insert_compressed(kPressed, {}, sequence));
+  EXPECT_EQ(cache.evictable_pages(), 0U);
+  sequence.release();
+  EXPECT_EQ(cache.evictable_pages(), 12U);
+  EXPECT_EQ(cache.statistics().bytes, 16 * pool.page_bytes());
+  EXPECT_EQ(cache.evict(1), 12U);
+  EXPECT_EQ(cache.statistics().compressed_sequences, 0U);
+  cache.check({});
 }
 
 }  // namespace

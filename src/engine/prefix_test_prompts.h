@@ -66,4 +66,16 @@ inline void expect_rows_of(const kv::Sequence& sequence, const PrefixNamespace& 
             << "layer " << layer << " head " << head << " row " << r;
 }
 
+// Keeps every second row of each head.
+inline kv::Sequence& halve(kv::Sequence& sequence) {
+  const int n_kv_heads = sequence.shape().n_kv_heads;
+  for (int pair = 0; pair < sequence.shape().n_heads(); ++pair) {
+    std::vector<int32_t> rows;
+    for (int r = pair % 2; r < sequence.rows_held(pair / n_kv_heads, pair % n_kv_heads); r += 2)
+      rows.push_back(r);
+    EXPECT_TRUE(sequence.keep_rows(pair / n_kv_heads, pair % n_kv_heads, rows));
+  }
+  return sequence;
+}
+
 }  // namespace fastcache::engine

@@ -182,5 +182,28 @@ TEST(Sequence, WindowsFreeWholePagesOfTheirLayers) {
   check_consistency(pool, {{&sequence}}, {});
 }
 
+TEST(Sequence, AForkForThePrefixCacheCountsAsCached) {
+  PagePool pool{test_pool(64)};
+  Sequence sequence{pool, kShape};
+  ASSERT_TRUE(append_story(sequence, 20, 1));
+  Sequence kept = sequence.fork(PageOwner::block);
+  EXPECT_EQ(pool.usage().shared, 8 * pool.page_bytes());
+  check_consistency(pool, {{&sequence, &kept}}, {});
+  sequence.release();
+  EXPECT_EQ(pool.usage().prefix_cached, 8 * pool.page_bytes());
+  Sequence moved{std::move(kept)};
+  Sequence next = moved.fork();
+  EXPECT_EQ(next.owner(), PageOwner::sequence);
+  EXPECT_EQ(pool.usage().prefix_cached, 0U);
+  ASSERT_TRUE(append_story(next, 20, 1));
+  expect_story(next, 1);
+  check_consistency(pool, {{&moved, &next}}, {});
+  moved.truncate_to(16);
+  check_consistency(pool, {{&moved, &next}}, {});
+  moved = Sequence{pool, kShape};
+  EXPECT_EQ(moved.owner(), PageOwner::sequence);
+  check_consistency(pool, {{&next}}, {});
+}
+
 }  // namespace
 }  // namespace fastcache::kv

@@ -137,6 +137,20 @@ function(fastcache_program)
   endif()
 endfunction()
 
+# examples/foo.cc: program examples/foo, through the public headers alone.
+function(fastcache_examples)
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*.cc")
+  foreach(source ${sources})
+    get_filename_component(name "${source}" NAME_WE)
+    add_executable(example_${name} "${source}")
+    target_include_directories(example_${name} PRIVATE "${PROJECT_SOURCE_DIR}/include")
+    target_compile_features(example_${name} PRIVATE cxx_std_20)
+    target_link_libraries(example_${name} PRIVATE $<LINK_ONLY:fastcache_engine>)
+    set_target_properties(example_${name} PROPERTIES OUTPUT_NAME ${name}
+                          RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/examples")
+  endforeach()
+endfunction()
+
 # tests/*_test.cc may use every layer, and run the program: FASTCACHE_PROGRAM. Other files there are their support.
 function(fastcache_cross_layer_tests)
   if(FASTCACHE_TESTS)

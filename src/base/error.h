@@ -1,35 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception type for input from outside. Scarcity (no page, queue full) is a value, never an Error;
-// our own bugs assert.
+// The one exception type for input from outside, and what becomes of its codes. Scarcity (no page, queue full) is
+// a value, never an Error; our own bugs assert.
 #pragma once
 
-#include <stdexcept>
-#include <string>
+#include "fastcache/error.h"
 
 namespace fastcache {
-
-enum class Code {
-  bad_request,       // a parameter is wrong: name it and say what is right
-  not_found,         // file, model or method does not exist
-  unsupported,       // well-formed, but this build or model cannot do it
-  invalid_model,     // the model file is broken or hostile
-  context_too_long,  // more tokens than the model or the pool can hold
-  pool_too_small,    // the KV pool cannot hold even this one request
-  io,                // the operating system refused
-  unauthorized,      // missing or wrong key
-  overloaded,        // queue full, try later
-  cancelled,         // the caller asked to stop
-  internal,          // a fault of ours that we could still report
-};
-
-class Error : public std::runtime_error {
- public:
-  Error(Code code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}
-  Code code() const { return code_; }
-
- private:
-  Code code_;
-};
 
 const char* code_name(Code code);          // "bad_request": metrics, logs and the API's `code`
 int exit_code(Code code);                  // one per code, 64..; never 0 or 1

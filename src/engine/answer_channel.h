@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between the engine thread, which writes one request's answers, and whoever reads them. Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "fastcache/engine.h"
+
+namespace fastcache::engine {
+
+class AnswerChannel {
+ public:
+  // --- engine thread
+  void push(Delta delta);
+  void end(const Summary& summary);                             // nothing comes after it
+  void fail(std::exception_ptr error, const Summary& summary);  // in place of end()
+  bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
+
+  // --- reader: as in fastcache::Answer
+  std::optional<Delta> next();
+  bool has_news() const;  // next() would not block
+  Summary summary() const;
+  void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+ private:
+  void close(std::exception_ptr error, const Summary& summary);
+
+  mutable std::mutex mutex_;
+  std::condition_variable news_;
+  std::deque<Delta> deltas_;
+  bool ended_ = false;
+  std::exception_ptr error_;
+  Summary summary_;
+  std::atomic<bool> cancelled_{false};
+};
+
+// What a user holds: the request is cancelled when the last copy goes.
+std::shared_ptr<Answer> make_answer(std::shared_ptr<AnswerChannel> channel);
+
+}  // namespace fastcache::engine

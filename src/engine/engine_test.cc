@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public engine: threads, ends, wrong requests. What the tokens must be: step_loop_test.cc.
+#include "fastcache/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "engine/testing/loop_driver.h"
+#include "model/testing/tiny_model.h"
+
+namespace fastcache {
+namespace {
+
+class EngineTest : public testing::Test {
+ protected:
+  EngineTest() {
+    model::test_support::write_tiny_model(path(), {.context_length = 4096, .seed = 5});
+    options_ = {.model = path(), .pool_bytes = size_t{4} << 20, .threads = 2};
+  }
+  std::string path() const { return folder_.file("tiny.gguf"); }
+
+  static Request request(int salt, int n_prompt = 20, int max_tokens = 30) {
+    Request request{.max_tokens = max_tokens};
+    for (int i = 0; i < n_prompt; ++i) request.tokens.push_back(3 + (i * 37 + salt * 11) % 300);
+    request.sampling.ignore_eos = true;
+    return request;
+  }
+
+  struct Whole {
+    std::string text;
+    std::vector<int32_t> tokens;
+    Finish finish = Finish::failed;
+    bool operator==(const Whole&) const = default;
+  };
+  static Whole read(Answer& answer) {
+    Whole whole;
+    while (auto delta = answer.next()) {
+      whole.text += delta->text;
+      for (const TokenInfo& token : delta->tokens) whole.tokens.push_back(token.id);
+      if (delta->finished) whole.finish = delta->finish;
+    }
+    return whole;
+  }
+
+  static Code code_of(Engine& engine, const Request& request) {
+    try {
+      auto answer = engine.submit(request);
+      while (answer->next()) {
+      }
+    } catch (const Error& error) {
+      return error.code();
+    }
+    ADD_FAILURE() << "accepted";
+    return Code::internal;
+  }
+
+  model::test_support::TemporaryFolder folder_;
+  EngineOptions options_;
+};
+
+TEST_F(EngineTest, ManyThreadsGetTheAnswersThatEachGetsAlone) {
+  std::vector<Whole> alone;
+  {
+    options_.prefix_cache = false;
+    Engine engine(options_);
+    for (int i = 0; i < 12; ++i) {
+      alone.push_back(read(*engine.submit(request(i))));
+      EXPECT_EQ(alone.back().tokens.size(), 30u);
+      EXPECT_EQ(alone.back().finish, Finish::length);
+    }
+    options_.prefix_cache = true;
+  }
+  Engine engine(options_);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = t; i < 12; i += 4)
+        EXPECT_EQ(read(*engine.submit(request(i))), alone[static_cast<size_t>(i)]);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(EngineTest, CancelAndDropEndRequests) {
+  Engine engine(options_);
+  auto answer = engine.submit(request(1, 20, 4000));
+  ASSERT_TRUE(answer->next());
+  answer->cancel();
+  EXPECT_EQ(read(*answer).finish, Finish::cancelled);
+  { const auto dropped = engine.submit(request(2, 20, 4000)); }
+  EXPECT_EQ(read(*engine.submit(request(3))).finish, Finish::length);
+  for (int i = 0; i < 2000 && engine.stats().running + engine.stats().waiting > 0; ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(engine.stats().running + engine.stats().waiting, 0);
+}
+
+TEST_F(EngineTest, TheDestructorEndsWhatRuns) {
+  std::shared_ptr<Answer> answer;
+  {
+    Engine engine(options_);
+    answer = engine.submit(request(1, 20, 4000));
+    ASSERT_TRUE(answer->next());
+  }
+  EXPECT_EQ(read(*answer).finish, Finish::cancelled);
+}
+
+TEST_F(EngineTest, DeadlinesArePassedOn) {
+  Engine engine(options_);
+  Request late = request(1, 20, 4000);
+  late.deadline_ms = 1;
+  EXPECT_EQ(read(*engine.submit(late)).finish, Finish::deadline);
+}
+
+TEST_F(EngineTest, WrongRequestsAreRefusedWithTheRightCode) {
+  Engine engine(options_);
+  EXPECT_EQ(code_of(engine, {}), Code::bad_request);
+  Request wrong = request(1);
+  wrong.prompt = "two prompts";
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  EXPECT_EQ(code_of(engine, request(1, 5000)), Code::context_too_long);
+  wrong = request(1);
+  wrong.tokens[3] = 100'000;
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  for (int max_tokens : {0, -1}) EXPECT_EQ(code_of(engine, request(1, 20, max_tokens)), Code::bad_request);
+  wrong = request(1);
+  wrong.n = 0;
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  wrong = request(1);
+  wrong.compression = {.press = "no_such_press", .ratio = 0.5};
+  EXPECT_EQ(code_of(engine, wrong), Code::not_found);
+  wrong.compression = {.press = "knorm", .ratio = 1.5};
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  wrong = request(1);
+  wrong.deadline_ms = -1;
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+
+  options_.pool_bytes = 200'000;
+  Engine small(options_);
+  EXPECT_EQ(code_of(small, request(1, 3000)), Code::pool_too_small);
+  options_.max_waiting = 0;
+  Engine closed(options_);
+  EXPECT_EQ(code_of(closed, request(1)), Code::overloaded);
+  options_.policy = "no_such_policy";
+  EXPECT_THROW(Engine{options_}, Error);
+}
+
+TEST_F(EngineTest, CompressionIsReportedAndFreesPages) {
+  Engine engine(options_);
+  Request compressed = request(1, 1000, 30);
+  compressed.compression = {.press = "knorm", .ratio = 0.8};
+  auto answer = engine.submit(compressed);
+  EXPECT_EQ(read(*answer).tokens.size(), 30u);
+  const Summary summary = answer->summary();
+  EXPECT_EQ(summary.prompt_tokens, 1000);
+  EXPECT_EQ(summary.rows_before_compression, 4000u);  // 2 layers, 2 KV heads
+  EXPECT_EQ(summary.rows_after_compression, 4u * 199);
+  EXPECT_GT(summary.compress_ms, 0);
+  EXPECT_LE(summary.ttft_ms, summary.queue_ms + summary.prefill_ms + 1e-6);
+}
+
+TEST_F(EngineTest, ASecondRequestFindsTheFirstOnesPrompt) {
+  Engine engine(options_);
+  const Whole first = read(*engine.submit(request(1, 200)));
+  auto again = engine.submit(request(1, 200));
+  EXPECT_EQ(read(*again), first);
+  EXPECT_EQ(again->summary().cached_tokens, 192);
+  Request stranger = request(1, 200);
+  stranger.tenant = "another";
+  auto other = engine.submit(stranger);
+  EXPECT_EQ(read(*other), first);
+  EXPECT_EQ(other->summary().cached_tokens, 0);
+}
+
+}  // namespace
+}  // namespace fastcache

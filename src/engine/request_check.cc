@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/request_check.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "press/registry.h"
+
+namespace fastcache::engine {
+namespace {
+
+constexpr int kMostAnswers = 64;
+
+std::vector<int32_t> prompt_tokens(const Request& request, const model::LoadedModel& model) {
+  const int n_given = (request.prompt.empty() ? 0 : 1) + (request.messages.empty() ? 0 : 1) +
+                      (request.tokens.empty() ? 0 : 1);
+  if (n_given != 1) {
+    throw Error{Code::bad_request,
+                n_given == 0 ? "the request has no prompt; prompt, messages or tokens must hold at least one"
+                             : "the request has several of prompt, messages and tokens; it must have one"};
+  }
+  if (!request.prompt.empty())
+    return model.vocab.tokenize(request.prompt, {.add_special = true, .parse_special = true});
+  if (!request.messages.empty()) {
+    std::vector<model::ChatMessage> messages;
+    for (const Message& message : request.messages) messages.push_back({message.role, message.content});
+    return model.chat_template.apply_tokens(messages, {});
+  }
+  for (int32_t token : request.tokens) {
+    if (!model.vocab.is_valid(token)) {
+      throw Error{Code::bad_request, fmt::format("token {} is not in the vocabulary of {} tokens", token,
+                                                 model.vocab.n_tokens())};
+    }
+  }
+  return request.tokens;
+}
+
+void check_numbers(const Request& request) {
+  if (request.max_tokens < 1)
+    throw Error{Code::bad_request,
+                fmt::format("max_tokens is {}; it must be at least 1", request.max_tokens)};
+  if (request.n < 1 || request.n > kMostAnswers)
+    throw Error{Code::bad_request, fmt::format("n is {}; it must be 1 to {}", request.n, kMostAnswers)};
+  if (std::abs(request.priority) > 1000)
+    throw Error{Code::bad_request, fmt::format("priority is {}; it must be -1000 to 1000", request.priority)};
+  if (!(request.deadline_ms > 0))
+    throw Error{Code::bad_request, fmt::format("deadline_ms is {}; it must be above 0", request.deadline_ms)};
+}
+
+press::PressParams press_params(const Compression& compression) {
+  return press::complete({.name = compression.press,
+                          .ratio = compression.ratio,
+                          .budget = compression.budget,
+                          .seed = compression.seed,
+                          .numbers = compression.parameters});
+}
+
+}  // namespace
+
+std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
+                                              double now_ms) {
+  check_numbers(request);
+  auto state = std::make_unique<RequestState>();
+  state->prompt = prompt_tokens(request, model);
+  if (state->prompt.empty())
+    throw Error{Code::bad_request, "the prompt is empty; it must have at least one token"};
+  const int context = model.hparams.context_length;
+  if (static_cast<int>(state->prompt.size()) >= context) {
+    throw Error{Code::context_too_long,
+                fmt::format("the prompt has {} tokens; the model's context holds {}, one of them for the "
+                            "answer",
+                            state->prompt.size(), context)};
+  }
+  state->max_tokens = request.max_tokens;
+  state->n = request.n;
+  state->stop = std::make_shared<const StopStrings>(request.stop);
+  state->sampling = request.sampling;
+  state->sampler.emplace(request.sampling, model.vocab);
+  state->sampler->see_prompt(state->prompt);
+  state->press = press_params(request.compression);
+  const auto press = press::make_press(state->press);
+  press::check_needs(state->press.name, press->needs(), {.keys = true, .values = true, .seed = true});
+  state->compresses = state->press.name != "none";
+  state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
+  if (state->compresses)
+    state->compressed_rows = {.tenant_salt = request.tenant, .press = press::press_identity(state->press)};
+  state->priority = request.priority;
+  state->arrival_ms = now_ms;
+  state->deadline_ms = now_ms + request.deadline_ms;
+  return state;
+}
+
+}  // namespace fastcache::engine

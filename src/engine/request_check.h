@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turns what a user asks for into what the engine works on, and refuses what can never work.
+// Thread-safe: only reads the model.
+#pragma once
+
+#include <memory>
+
+#include "engine/request_state.h"
+#include "fastcache/request.h"
+#include "model/loaded_model.h"
+
+namespace fastcache::engine {
+
+// Arrives at now_ms. Throws Error: bad_request (names the field), context_too_long, not_found (press),
+// unsupported.
+std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
+                                              double now_ms);
+
+}  // namespace fastcache::engine

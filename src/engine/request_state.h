@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine knows of a request and of each of its answers. Prepared on the submitter's thread, owned by
+// the engine thread from then on.
+//
+// An answer's tokens are the prompt's and then its own. Its sequence holds the rows of the first of them; the
+// rest is still to be fed. So a preempted answer is one whose sequence was emptied: it is fed from the
+// beginning, with the compression at the same place, and goes on as if nothing had happened.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "engine/answer_channel.h"
+#include "engine/prefix_chain.h"
+#include "engine/sampler.h"
+#include "engine/schedule.h"
+#include "engine/text_stream.h"
+#include "fastcache/request.h"
+#include "kv/sequence.h"
+#include "press/compress.h"
+
+namespace fastcache::engine {
+
+struct RequestState {
+  std::vector<int32_t> prompt;
+  int max_tokens = 1;
+  int n = 1;
+  std::shared_ptr<const StopStrings> stop;
+  SamplingParams sampling;
+  std::optional<Sampler> sampler;  // of answer 0, which takes it; it has seen the prompt
+  press::PressParams press;
+  bool compresses = false;
+  PrefixNamespace plain_rows, compressed_rows;
+  int priority = 0;
+  double arrival_ms = 0;
+  double deadline_ms = kNoDeadline;  // on the engine's clock
+  std::shared_ptr<AnswerChannel> channel;
+
+  // --- engine thread
+  int answers_left = 0;
+  double first_step_ms = -1, first_token_ms = -1, last_token_ms = -1;  // -1: not yet
+  double tpot_sum_ms = 0;  // over the answers of more than one token
+  int tpot_answers = 0;
+  Summary summary;
+};
+
+struct AnswerState {
+  AnswerState(std::shared_ptr<RequestState> of, int which, kv::Sequence empty, Sampler its_sampler,
+              TextStream its_text)
+      : request(std::move(of)),
+        index(which),
+        tokens(request->prompt),
+        sequence(std::move(empty)),
+        sampler(std::move(its_sampler)),
+        text(std::move(its_text)) {}
+
+  RequestId id = 0;
+  std::shared_ptr<RequestState> request;
+  int index = 0;                // of the request's answers
+  std::vector<int32_t> tokens;  // the prompt's, then its own
+  kv::Sequence sequence;
+  Sampler sampler;
+  TextStream text;
+
+  bool waiting = true;
+  bool preempted = false;
+  Stage stage = Stage::prefill;
+  bool compressed = false;  // the press was here, since the sequence was last empty
+  std::vector<press::PlannedHead>
+      heads_to_compress;                // of a compression that found no pages, for the next step
+  bool from_compressed_prefix = false;  // an earlier turn's rows came out of the cache
+  bool ended = false;                   // finished, but its rows are still to be forked
+  int steps_waited = 0;
+  double first_token_ms = 0, last_token_ms = 0;
+  // Answers that have their first token and wait for the prompt's compression, to start from its rows.
+  std::vector<std::unique_ptr<AnswerState>> siblings;
+
+  int n_prompt() const { return static_cast<int>(request->prompt.size()); }
+  int n_generated() const { return static_cast<int>(tokens.size()) - n_prompt(); }
+  bool press_is_due() const { return request->compresses && !compressed; }
+  // Up to where the tokens are fed before something else happens.
+  int feed_end() const { return press_is_due() ? n_prompt() : static_cast<int>(tokens.size()); }
+  int tokens_left() const { return feed_end() - sequence.token_count(); }
+  // Answers that its rows will serve.
+  int n_forks() const {
+    return n_generated() == 0 && index == 0 && !ended ? request->n : 1 + static_cast<int>(siblings.size());
+  }
+};
+
+}  // namespace fastcache::engine

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// StepLoop: one batch through the model, and the tokens drawn from its logits.
+#include <algorithm>
+
+#include "base/log.h"
+#include "engine/step_loop.h"
+
+namespace fastcache::engine {
+
+// False: no pages. Then the answer sits this step out, and the next plan knows better.
+bool StepLoop::append(AnswerState& answer, int n_tokens) {
+  const size_t fed = static_cast<size_t>(answer.sequence.token_count());
+  answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
+  if (!answer.sequence.append_text(std::span(answer.tokens).subspan(fed, static_cast<size_t>(n_tokens))))
+    return false;
+  if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
+  answer.steps_waited = 0;
+  return true;
+}
+
+// One token for the answer, and with the first one those of the request's other answers.
+void StepLoop::add_samples(AnswerState& answer, size_t logit_row, std::vector<Sample>& samples) {
+  samples.push_back({.answer = &answer, .logit_row = logit_row, .token = {}, .error = {}});
+  if (answer.n_generated() > 0 || answer.index > 0) return;
+  for (int i = 1; i < answer.request->n; ++i) {
+    answer.siblings.push_back(
+        make_answer_state(answer.request, i, answer.sampler.fork(static_cast<uint64_t>(i))));
+    samples.push_back(
+        {.answer = answer.siblings.back().get(), .logit_row = logit_row, .token = {}, .error = {}});
+  }
+}
+
+// Each answer has a sampler of its own, so they draw side by side.
+void StepLoop::draw(std::vector<Sample>& samples, std::span<const float> logits) {
+  const size_t n_vocab = static_cast<size_t>(model_.hparams.n_vocab);
+  compute_.parallel_for(static_cast<int>(samples.size()), [&](int i) {
+    Sample& sample = samples[static_cast<size_t>(i)];
+    try {
+      sample.token = sample.answer->sampler.sample(logits.subspan(sample.logit_row * n_vocab, n_vocab));
+    } catch (...) {
+      sample.error = std::current_exception();
+    }
+  });
+}
+
+// What comes when all of an answer's tokens are fed and their rows written.
+void StepLoop::after_feeding(AnswerState& answer) {
+  if (!answers_.contains(answer.id)) return;  // its request failed
+  if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
+      !answer.compressed) {
+    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+  }
+  if (answer.ended && answer.siblings.empty()) return retire(answer);
+  if (answer.press_is_due()) {
+    answer.stage = Stage::compress;
+    return;
+  }
+  answer.stage = Stage::decode;
+  start_siblings(answer);
+  if (answer.ended) retire(answer);
+}
+
+// False: not everything in the batch ran.
+bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
+  std::vector<AnswerState*> batch, fed;
+  std::vector<model::StepSequence> step;
+  std::vector<int32_t> last_rows(items.size());
+  std::vector<Sample> samples;
+  size_t n_logit_rows = 0;
+  bool complete = true;
+  for (const BatchItem& item : items) {
+    const auto at = answers_.find(item.id);
+    if (at == answers_.end()) continue;
+    AnswerState& answer = *at->second;
+    const int n_new = std::min(item.n_tokens, answer.tokens_left());
+    if (n_new < 1 || !append(answer, n_new)) {
+      complete = false;
+      continue;
+    }
+    if (answer.tokens_left() == 0) fed.push_back(&answer);
+    // A replay has its first token already; it comes to the compression without a new one.
+    const bool wants_token =
+        answer.tokens_left() == 0 && !(answer.press_is_due() && answer.n_generated() > 0);
+    int32_t& last_row = last_rows[batch.size()];
+    last_row = n_new - 1;
+    step.push_back(
+        {.sequence = &answer.sequence,
+         .n_new = n_new,
+         .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>()});
+    batch.push_back(&answer);
+    if (wants_token) add_samples(answer, n_logit_rows++, samples);
+  }
+  if (step.empty()) return complete;
+  try {
+    draw(samples, runner_.run(step));
+  } catch (const Error& error) {
+    log().error("a step of the model failed: {}", error.what());
+    for (AnswerState* answer : batch) fail(*answer->request, std::current_exception());
+    return false;
+  }
+  for (Sample& sample : samples) {
+    if (sample.error != nullptr)
+      fail(*sample.answer->request, sample.error);
+    else
+      take_token(*sample.answer, sample.token);
+  }
+  for (AnswerState* answer : fed) after_feeding(*answer);
+  return complete;
+}
+
+}  // namespace fastcache::engine

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/step_loop.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "press/compress.h"
+#include "press/registry.h"
+
+namespace fastcache::engine {
+
+StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::PagePool& pool,
+                   kv::KvType kv_type, const StepLoopOptions& options, std::function<double()> now_ms)
+    : model_(model),
+      compute_(compute),
+      pool_(pool),
+      options_(options),
+      now_ms_(std::move(now_ms)),
+      shape_(model::cache_shape(model.hparams, kv_type)),
+      runner_(model.hparams, *model.family, pool_, compute),
+      cache_(pool_, shape_),
+      scheduler_(options.scheduler, make_policy(options.policy)) {
+  if (options.step_tokens < 2 || options.max_running < 1) {
+    throw Error{Code::bad_request,
+                fmt::format("step_tokens is {} and max_running is {}; they must be at least 2 and 1",
+                            options.step_tokens, options.max_running)};
+  }
+}
+
+void StepLoop::add(std::unique_ptr<RequestState> request) {
+  request->answers_left = request->n;
+  Sampler sampler = std::move(*request->sampler);
+  request->sampler.reset();
+  auto answer = make_answer_state(std::move(request), 0, std::move(sampler));
+  answer->id = next_id_++;
+  const RequestId id = answer->id;
+  answers_.emplace(id, std::move(answer));
+}
+
+void StepLoop::end_cancelled() {
+  std::vector<AnswerState*> cancelled;
+  for (const auto& [id, answer] : answers_) {
+    if (answer->request->channel->cancelled()) cancelled.push_back(answer.get());
+  }
+  for (AnswerState* answer : cancelled) end_now(*answer, Finish::cancelled);
+}
+
+void StepLoop::cancel_all() {
+  for (const auto& [id, answer] : answers_) answer->request->channel->cancel();
+  end_cancelled();
+  retired_.clear();
+}
+
+void StepLoop::preempt(AnswerState& answer) {
+  answer.sequence.release();
+  answer.waiting = true;
+  answer.preempted = true;
+  answer.stage = Stage::prefill;
+  answer.compressed = false;
+  answer.heads_to_compress.clear();
+  answer.from_compressed_prefix = false;
+  ++answer.request->summary.preemptions;
+  ++totals_.preemptions;
+}
+
+// Rows that a press keeps move to new pages where others own the old ones too. In a full pool there are none:
+// the cache goes first, then the youngest answer. Alone, a sequence shares nothing and is compacted in place.
+bool StepLoop::make_room_for_compression(const AnswerState& answer, size_t n_pages) {
+  if (cache_.evict(n_pages) > 0) return true;
+  const size_t n_blocks = cache_.statistics().blocks;
+  cache_.clear(answer.request->plain_rows);
+  if (cache_.statistics().blocks < n_blocks) return true;
+  for (auto at = answers_.rbegin(); at != answers_.rend(); ++at) {
+    AnswerState& other = *at->second;
+    if (&other == &answer || other.waiting || other.sequence.token_count() == 0) continue;
+    preempt(other);
+    return true;
+  }
+  return false;
+}
+
+// False: not all of it could be done; the rest waits for the next step.
+bool StepLoop::run_press(AnswerState& answer) {
+  RequestState& request = *answer.request;
+  const auto press = press::make_press(request.press);
+  const press::CompressJob job{.press = press.get(),
+                               .budget = request.press.how_much(),
+                               .pool = &pool_,
+                               .sequence = &answer.sequence,
+                               .new_rows_only = answer.from_compressed_prefix};
+  std::vector<press::PlannedHead>& left = answer.heads_to_compress;
+  if (left.empty()) left = press::plan_compression(job, compute_);
+  Summary& summary = request.summary;
+  const bool first_time = summary.rows_before_compression == 0;
+  do {
+    press::CompressResult result = press::commit_compression(job, std::move(left));
+    left = std::move(result.uncommitted);
+    if (summary.rows_before_compression == 0)
+      summary.rows_before_compression = static_cast<size_t>(result.rows_before);
+    summary.rows_after_compression = static_cast<size_t>(result.rows_after);
+    if (first_time) summary.freed_bytes += static_cast<size_t>(std::max<int64_t>(result.bytes_freed, 0));
+  } while (!left.empty() && make_room_for_compression(
+                                answer, left.front().rows.size() / static_cast<size_t>(shape_.rows()) + 1));
+  return left.empty();
+}
+
+void StepLoop::compress(AnswerState& answer) {
+  if (answer.waiting) return;  // gave its pages to another compression of this step
+  const double start_ms = now_ms();
+  const bool done = run_press(answer);
+  answer.request->summary.compress_ms += now_ms() - start_ms;
+  answer.steps_waited = 0;
+  if (!done) return;
+  answer.compressed = true;
+  start_siblings(answer);
+  answer.stage = answer.tokens_left() > 1 ? Stage::prefill : Stage::decode;
+  if (answer.ended) retire(answer);
+}
+
+// More than the pool holds. What ran before was cut short by others, not by its own size alone: it ends as it
+// is.
+void StepLoop::refuse(AnswerState& answer) {
+  if (answer.n_generated() > 0) return end_now(answer, Finish::length);
+  fail(*answer.request,
+       std::make_exception_ptr(Error{
+           Code::pool_too_small,
+           fmt::format("{} prompt tokens for {} answers do not fit into the KV pool of {} bytes, even alone",
+                       answer.tokens.size(), answer.n_forks(), pool_.n_pages() * pool_.page_bytes())}));
+}
+
+void StepLoop::step() {
+  end_cancelled();
+  for (const auto& [id, answer] : answers_) ++answer->steps_waited;
+  const Plan plan = make_plan();
+  const double start_ms = now_ms();
+  // An answer may end with another one of its request, before its turn comes.
+  const auto each = [&](const std::vector<RequestId>& ids, const auto& what) {
+    for (RequestId id : ids) {
+      if (const auto at = answers_.find(id); at != answers_.end()) what(*at->second);
+    }
+  };
+  each(plan.refuse, [&](AnswerState& answer) { refuse(answer); });
+  each(plan.expire, [&](AnswerState& answer) { end_now(answer, Finish::deadline); });
+  each(plan.exhausted, [&](AnswerState& answer) { end_now(answer, Finish::length); });
+  each(plan.preempt, [&](AnswerState& answer) { preempt(answer); });
+  each(plan.admit, [&](AnswerState& answer) { admit(answer); });
+  if (plan.drop_pages > 0) cache_.evict(static_cast<size_t>(plan.drop_pages));
+  const bool complete = run_batch(plan.batch);
+  each(plan.compress, [&](AnswerState& answer) { compress(answer); });
+  if (complete && (!plan.batch.empty() || !plan.compress.empty()))
+    scheduler_.observe(plan.shape, now_ms() - start_ms);
+  ++totals_.steps;
+  retired_.clear();
+}
+
+EngineStats StepLoop::stats() const {
+  EngineStats stats = totals_;
+  const kv::PoolUsage usage = pool_.usage();
+  stats.pool_bytes = usage.total;
+  stats.free_bytes = usage.free;
+  stats.prefill_bytes = usage.prefill;
+  stats.decode_bytes = usage.decode;
+  stats.compressed_bytes = usage.compressed;
+  stats.shared_bytes = usage.shared;
+  stats.prefix_cached_bytes = usage.prefix_cached;
+  for (const auto& [id, answer] : answers_) ++(answer->waiting ? stats.waiting : stats.running);
+  return stats;
+}
+
+void StepLoop::check() const {
+  std::vector<const kv::Sequence*> sequences;
+  for (const auto& [id, answer] : answers_) {
+    sequences.push_back(&answer->sequence);
+    for (const auto& sibling : answer->siblings) sequences.push_back(&sibling->sequence);
+  }
+  cache_.check(sequences);
+}
+
+}  // namespace fastcache::engine

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// StepLoop: what the scheduler is told.
+#include <algorithm>
+
+#include "engine/step_loop.h"
+
+namespace fastcache::engine {
+namespace {
+
+// Waiting requests whose cached prefix is looked up before a step, the first to arrive. The others are
+// planned as if nothing of them were cached: never wrong, and asked again when they have moved up.
+constexpr int kAskCacheFor = 16;
+
+std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
+  std::vector<kv::Token> tokens;
+  tokens.reserve(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) tokens.push_back(kv::text_token(ids[i], static_cast<int32_t>(i)));
+  return tokens;
+}
+
+}  // namespace
+
+// Of the tokens that are fed first; `compressed` says by which kind of entry.
+int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
+  compressed = false;
+  if (!options_.prefix_cache) return 0;
+  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
+  const PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
+  const int plain = cache_.cached_tokens(answer.request->plain_rows, prompt);
+  if (!answer.request->compresses) return plain;
+  const int earlier_turns = cache_.cached_tokens(answer.request->compressed_rows, prompt);
+  compressed = earlier_turns > 0 && earlier_turns >= plain;
+  return std::max(plain, earlier_turns);
+}
+
+WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
+  const RequestState& request = *answer.request;
+  bool compressed = false;
+  const int cached = ask_cache ? cached_tokens(answer, compressed) : 0;
+  WaitingRequest view{.id = answer.id,
+                      .priority = request.priority,
+                      .arrival_ms = request.arrival_ms,
+                      .deadline_ms = request.deadline_ms,
+                      .prompt_tokens = answer.feed_end() - cached,
+                      .kv_rows = cached,
+                      .need = empty_page_need(shape_.n_heads(), shape_.rows()),
+                      .n_forks = answer.n_forks(),
+                      .preempted = answer.preempted};
+  view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
+  if (compressed) view.need.shared_tails = shape_.n_heads();  // at most: each head's last page may be copied
+  view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
+  view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
+  return view;
+}
+
+RunningRequest StepLoop::running_view(const AnswerState& answer, bool pages_are_scarce) const {
+  const RequestState& request = *answer.request;
+  RunningRequest view{.id = answer.id,
+                      .priority = request.priority,
+                      .arrival_ms = request.arrival_ms,
+                      .deadline_ms = request.deadline_ms,
+                      .stage = answer.stage,
+                      .prompt_tokens_left = answer.stage == Stage::prefill ? answer.tokens_left() : 0,
+                      .n_forks = answer.stage == Stage::decode ? 1 : answer.n_forks(),
+                      .steps_waited = answer.steps_waited,
+                      .need = page_need_of(answer.sequence, pool_)};
+  int64_t rows = 0, pages = 0;
+  for (int layer = 0; layer < shape_.n_layers; ++layer) {
+    for (int head = 0; head < shape_.n_kv_heads; ++head) {
+      rows += answer.sequence.rows_held(layer, head);
+      pages += static_cast<int64_t>(answer.sequence.table(layer, head).entries.size());
+    }
+  }
+  view.kv_rows = static_cast<int>(rows / shape_.n_heads());
+  view.pages_held = pages;
+  if (pages_are_scarce) {  // only then it matters what a preemption would free, and it takes a walk
+    view.pages_exclusive = static_cast<int64_t>(answer.sequence.bytes().exclusive / pool_.page_bytes());
+  }
+  return view;
+}
+
+Plan StepLoop::make_plan() {
+  std::vector<WaitingRequest> waiting;
+  std::vector<RunningRequest> running;
+  const PoolPages pool{.total = static_cast<int64_t>(pool_.n_pages() - pool_.reserve_pages()),
+                       .available = static_cast<int64_t>(pool_.available_pages()),
+                       .evictable = static_cast<int64_t>(cache_.evictable_pages())};
+  const int64_t step_pages = static_cast<int64_t>(options_.step_tokens) / shape_.rows() * shape_.n_heads() +
+                             static_cast<int64_t>(answers_.size()) * shape_.n_heads();
+  const bool scarce = pool.available + pool.evictable < 2 * step_pages;
+  for (const auto& [id, answer] : answers_) {
+    if (answer->waiting)
+      waiting.push_back(waiting_view(*answer, static_cast<int>(waiting.size()) < kAskCacheFor));
+    else
+      running.push_back(running_view(*answer, scarce));
+  }
+  return scheduler_.plan({.now_ms = now_ms(),
+                          .pool = pool,
+                          .token_budget = options_.step_tokens,
+                          .max_running = options_.max_running,
+                          .waiting = waiting,
+                          .running = running});
+}
+
+void StepLoop::admit(AnswerState& answer) {
+  answer.waiting = false;
+  answer.stage = Stage::prefill;
+  answer.steps_waited = 0;
+  bool compressed = false;
+  const int cached = cached_tokens(answer, compressed);
+  if (cached == 0) return;
+  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
+  const PrefixNamespace& name = compressed ? answer.request->compressed_rows : answer.request->plain_rows;
+  answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = {}});
+  answer.from_compressed_prefix = compressed;
+  if (!answer.preempted) answer.request->summary.cached_tokens = answer.sequence.token_count();
+}
+
+}  // namespace fastcache::engine

@@ -74,7 +74,9 @@ void add_run_command(CLI::App& program, int& exit_code) {
       ->capture_default_str();
   command->add_option("--min-p", options->sampling.min_p, "drop tokens below this share of the likeliest")
       ->capture_default_str();
-  command->add_option("--seed", options->sampling.seed, "of the sampler")->capture_default_str();
+  command->add_option("--seed", options->sampling.seed, "of the sampler")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);  // CLI11 would wrap -1 around to 2^64 - 1
   command->add_flag("--raw", options->raw, "no chat template: continue the prompt as it is")
       ->excludes(system);
   command->add_flag("-q,--quiet", options->quiet, "no statistics after the answer");

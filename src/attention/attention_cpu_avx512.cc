@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// AVX-512 with VNNI and BF16: softmax of the scores in f32, weights rounded to bf16. f32 pages go to the AVX2
+// AVX-512 with VNNI and BF16: softmax of the scores in f32, weights rounded to bf16, or to 16 bits below the
+// row's largest for int8 pages. f32 pages go to the AVX2
 // kernel: nothing here would be faster with the same exactness.
 #include <limits>
 
@@ -19,9 +20,14 @@ namespace {
 constexpr int kChunk = 16;
 constexpr int kChunks = kGroupRows / kChunk;
 
-struct alignas(64) Scratch {
+struct alignas(64) Bf16Scratch {
   float scores[kBlockRows][kGroupRows];
   uint16_t weights[kBlockRows][kGroupRows];  // bf16
+};
+
+struct alignas(64) Int8Scratch {
+  float scores[kBlockRows][kGroupRows];
+  avx512::Int8Weights weights;
 };
 
 // 2^x, relative error 3e-6 (a weight is rounded to bf16 anyway), exactly 1 at 0 and 0 at -infinity.
@@ -58,8 +64,36 @@ inline __m512 adjusted(const CacheGroup& group, __m512 score, int slot) {
 
 inline __m512i to_bf16(__m512 upper, __m512 lower) { return (__m512i)_mm512_cvtne2ps_pbh(upper, lower); }
 
-// Scores of one row -> weights in bf16, running maximum and sum. plain: all visible, nothing to adjust.
-template <bool plain>
+void store_weights(const __m512* s, int row, Bf16Scratch& scratch) {
+  _mm512_store_si512(scratch.weights[row], to_bf16(s[1], s[0]));
+  _mm512_store_si512(scratch.weights[row] + 32, to_bf16(s[3], s[2]));
+}
+
+// Two bytes for each weight; the largest of the row has all sixteen bits. Packing goes by lanes of 128 bits
+// and leaves fours of weights whole: four 4 * chunk + lane becomes word 4 * lane + chunk.
+void store_weights(const __m512* s, int row, Int8Scratch& scratch) {
+  const __m512 smallest = _mm512_set1_ps(0x1p-100f);  // so that nothing below overflows
+  const __m512 pairs = _mm512_max_ps(_mm512_max_ps(s[0], s[1]), _mm512_max_ps(s[2], s[3]));
+  const float largest = _mm512_reduce_max_ps(_mm512_max_ps(pairs, smallest));
+  const __m512 exponent = _mm512_sub_ps(_mm512_getexp_ps(_mm512_set1_ps(largest)), _mm512_set1_ps(15.0f));
+  const __m512 one = _mm512_set1_ps(1.0f);
+  const __m512 inverse = _mm512_scalef_ps(one, _mm512_sub_ps(_mm512_setzero_ps(), exponent));
+  scratch.weights.scale[row] = _mm512_cvtss_f32(_mm512_scalef_ps(one, exponent));
+  __m512i code[kChunks];
+#pragma GCC unroll 4
+  for (int c = 0; c < kChunks; ++c) code[c] = _mm512_cvtps_epi32(_mm512_mul_ps(s[c], inverse));
+  const __m512i a = _mm512_packus_epi32(code[0], code[1]);  // what rounds to 2^16 becomes 2^16 - 1
+  const __m512i b = _mm512_packus_epi32(code[2], code[3]);
+  const __m512i low = _mm512_set1_epi16(255);
+  const __m512i in_order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i high_codes = _mm512_packus_epi16(_mm512_srli_epi16(a, 8), _mm512_srli_epi16(b, 8));
+  const __m512i low_codes = _mm512_packus_epi16(_mm512_and_si512(a, low), _mm512_and_si512(b, low));
+  _mm512_store_si512(scratch.weights.code[row][0], _mm512_permutexvar_epi32(in_order, high_codes));
+  _mm512_store_si512(scratch.weights.code[row][1], _mm512_permutexvar_epi32(in_order, low_codes));
+}
+
+// Scores of one row -> weights, running maximum and sum. plain: all visible, nothing to adjust.
+template <bool plain, class Scratch>
 void weigh_row(const CacheGroup& group, const QueryBlock& block, int row, Scratch& scratch) {
   __m512 s[kChunks];
   const uint64_t visible = block.visible == nullptr ? ~uint64_t{0} : block.visible[row];
@@ -92,10 +126,10 @@ void weigh_row(const CacheGroup& group, const QueryBlock& block, int row, Scratc
         s[c] = _mm512_mul_ps(s[c], _mm512_load_ps(group.v_factor + c * kChunk));
     }
   }
-  _mm512_store_si512(scratch.weights[row], to_bf16(s[1], s[0]));
-  _mm512_store_si512(scratch.weights[row] + 32, to_bf16(s[3], s[2]));
+  store_weights(s, row, scratch);
 }
 
+template <class Scratch>
 void weigh(const CacheGroup& group, const QueryBlock& block, Scratch& scratch) {
   const bool plain =
       block.visible == nullptr && group.k_factor == nullptr && group.bias == nullptr && !(group.softcap > 0);
@@ -108,14 +142,14 @@ void weigh(const CacheGroup& group, const QueryBlock& block, Scratch& scratch) {
 }
 
 void step_bf16(const CacheGroup& group, const QueryBlock& block) noexcept {
-  Scratch scratch;
+  Bf16Scratch scratch;
   avx512::find_scores_bf16(group, block, scratch.scores);
   weigh(group, block, scratch);
   avx512::add_values_bf16(group, block, scratch.weights);
 }
 
 void step_int8(const CacheGroup& group, const QueryBlock& block) noexcept {
-  Scratch scratch;
+  Int8Scratch scratch;
   avx512::find_scores_int8(group, block, scratch.scores);
   weigh(group, block, scratch);
   avx512::add_values_int8(group, block, scratch.weights);
@@ -132,7 +166,6 @@ constinit const AttentionKernel kAttentionCpuAvx512{
     .pack = {pack_f32_avx2, avx512::pack_bf16, avx512::pack_int8},
     .step = {step_f32_avx2, step_bf16, step_int8},
     .fold = fold_avx2,
-    .unpack_values_int8 = avx512::unpack_values_int8,
 };
 }  // namespace fastcache::attention
 #endif

@@ -28,6 +28,10 @@ inline __m256i load_bytes(const std::byte* at) {
   return _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
 }
 
+inline __m256 byte_of(__m256i fours, int row) {
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(fours, 24 - 8 * row), 24));
+}
+
 template <KvType type>
 inline Pair load_v(const std::byte* values, int head_dim, int row, int channel) {
   if constexpr (type == KvType::f32) {
@@ -38,9 +42,8 @@ inline Pair load_v(const std::byte* values, int head_dim, int row, int channel) 
     if (row % 2 == 0) return {low_half(load_bytes(at)), low_half(load_bytes(at + 32))};
     return {high_half(load_bytes(at)), high_half(load_bytes(at + 32))};
   } else {
-    const __m128i codes = _mm_load_si128(reinterpret_cast<const __m128i*>(values + row * head_dim + channel));
-    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes)),
-            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(codes, codes)))};
+    const std::byte* at = values + (row / 4 * head_dim + channel) * 4;
+    return {byte_of(load_bytes(at), row % 4), byte_of(load_bytes(at + 32), row % 4)};
   }
 }
 
@@ -57,13 +60,13 @@ void add_tile(const CacheGroup& group, const QueryBlock& block, const float (*we
   for (int entry = 0; entry < block.n_entries; ++entry) {
     const std::byte* values = group.pages[entry] + kv::value_offset_bytes(group.head_dim);
     const float* page_weights = weights[0] + entry * page_rows;
-    for (int row = 0; row < page_rows; row += 2) {
-#pragma GCC unroll 2
-      for (int odd = 0; odd < 2; ++odd) {
-        const Pair v = load_v<type>(values, group.head_dim, row + odd, channel);
+    for (int row = 0; row < page_rows; row += 4) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        const Pair v = load_v<type>(values, group.head_dim, row + i, channel);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r) {
-          const __m256 w = _mm256_broadcast_ss(page_weights + row + odd + r * kGroupRows);
+          const __m256 w = _mm256_broadcast_ss(page_weights + row + i + r * kGroupRows);
           acc[r].a = _mm256_fmadd_ps(w, v.a, acc[r].a);
           acc[r].b = _mm256_fmadd_ps(w, v.b, acc[r].b);
         }

@@ -13,14 +13,28 @@ void pack_int8(const float* rows, int n_rows, int head_dim, void* packed) noexce
 void find_scores_bf16(const CacheGroup& group, const QueryBlock& block, float (*scores)[kGroupRows]);
 void find_scores_int8(const CacheGroup& group, const QueryBlock& block, float (*scores)[kGroupRows]);
 
-// attention_avx512_values.cc: block.acc += weights * V. weights: [block.n_rows][kGroupRows] in bf16, 64-byte
-// aligned.
+// Accumulators of VPDPBUSD. Not __m512i: gcc would keep each twice, as eight and as sixteen numbers, and
+// spill.
+using Int32x16 = int32_t __attribute__((vector_size(64)));
+
+// Query rows of a tile over int8 pages: each takes two rows of accumulators, for the high and the low part.
+constexpr int kInt8TileRows = 3;
+
+// Weights of the block's rows over int8 pages, V's scales included: weight = scale * (256 * high + low).
+struct alignas(64) Int8Weights {
+  uint8_t code[kBlockRows][2][kGroupRows];  // high, low
+  float scale[kBlockRows];                  // of the row and this group of pages alone
+};
+
+// attention_avx512_values.cc: block.acc += weights * V. bf16: [block.n_rows][kGroupRows], 64-byte aligned.
 void add_values_bf16(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows]);
-void add_values_int8(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows]);
-void unpack_values_int8(const CacheGroup& group, std::byte* to) noexcept;
+void add_values_int8(const CacheGroup& group, const QueryBlock& block, const Int8Weights& weights);
 
 }  // namespace fastcache::attention::avx512
 
+// The same for int8 pages: [kInt8TileRows][4].
+#define FC_INT8_TILES(f) \
+  { FC_TILES_OF_ROW(f, 1), FC_TILES_OF_ROW(f, 2), FC_TILES_OF_ROW(f, 3) }
 // A function template f<R, C> as a table [kBlockRows][4] of its tiles: R query rows, C vectors of 16.
 #define FC_TILES_OF_ROW(f, r) \
   { f<r, 1>, f<r, 2>, f<r, 3>, f<r, 4> }

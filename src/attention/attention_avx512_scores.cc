@@ -21,13 +21,14 @@ namespace {
 
 constexpr int kChunk = 16;
 
-// Queries of a block on int8 pages. Words hold four channels: [head_dim/4, n_rows].
+// Queries of a block on int8 pages. Words hold four channels. Tile after tile: [head_dim/4][tile rows][high,
+// low].
 struct Int8Queries {
-  float scale[kBlockRows];       // q = scale * (high + low / 254)
-  int32_t high_sum[kBlockRows];  // sum of the codes, for K's offset of 128
-  int32_t low_sum[kBlockRows];
+  float scale[kBlockRows];          // q = scale * (high + low / 254)
+  int32_t high_offset[kBlockRows];  // 128 * sum of the codes, for K's offset
+  int32_t low_offset[kBlockRows];
 };
-constexpr size_t kInt8Codes = 128;  // where the high codes begin; the low ones follow
+constexpr size_t kInt8Codes = 128;  // where the words begin
 static_assert(sizeof(Int8Queries) <= kInt8Codes);
 
 float largest_magnitude(const float* x, int n) {
@@ -38,8 +39,9 @@ float largest_magnitude(const float* x, int n) {
 
 void pack_int8_row(const float* x, int row, int n_rows, int head_dim, std::byte* packed) {
   Int8Queries& queries = *reinterpret_cast<Int8Queries*>(packed);
-  int32_t* high = reinterpret_cast<int32_t*>(packed + kInt8Codes);
-  int32_t* low = high + head_dim / 4 * n_rows;
+  const int first = row / kInt8TileRows * kInt8TileRows;  // of the tile
+  const int tile_words = 2 * std::min(kInt8TileRows, n_rows - first);
+  int32_t* words = reinterpret_cast<int32_t*>(packed + kInt8Codes) + first * head_dim / 2 + (row - first) * 2;
   const float largest = std::min(largest_magnitude(x, head_dim), 1e30f);
   const float scale = largest / 127.0f;
   const __m512 inverse = _mm512_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
@@ -51,17 +53,17 @@ void pack_int8_row(const float* x, int row, int n_rows, int head_dim, std::byte*
     const __m512i low_code = _mm512_cvtps_epi32(_mm512_mul_ps(rest, _mm512_set1_ps(254.0f)));
     high_sum = _mm512_add_epi32(high_sum, high_code);
     low_sum = _mm512_add_epi32(low_sum, low_code);
-    alignas(16) int32_t words[2][4];
-    _mm_store_si128(reinterpret_cast<__m128i*>(words[0]), _mm512_cvtsepi32_epi8(high_code));
-    _mm_store_si128(reinterpret_cast<__m128i*>(words[1]), _mm512_cvtsepi32_epi8(low_code));
-    for (int i = 0; i < 4; ++i) {
-      high[(c / 4 + i) * n_rows + row] = words[0][i];
-      low[(c / 4 + i) * n_rows + row] = words[1][i];
+    alignas(16) int32_t codes[2][4];
+    _mm_store_si128(reinterpret_cast<__m128i*>(codes[0]), _mm512_cvtsepi32_epi8(high_code));
+    _mm_store_si128(reinterpret_cast<__m128i*>(codes[1]), _mm512_cvtsepi32_epi8(low_code));
+    for (int i = 0; i < 4; ++i, words += tile_words) {
+      words[0] = codes[0][i];
+      words[1] = codes[1][i];
     }
   }
   queries.scale[row] = scale;
-  queries.high_sum[row] = _mm512_reduce_add_epi32(high_sum);
-  queries.low_sum[row] = _mm512_reduce_add_epi32(low_sum);
+  queries.high_offset[row] = 128 * _mm512_reduce_add_epi32(high_sum);
+  queries.low_offset[row] = 128 * _mm512_reduce_add_epi32(low_sum);
 }
 
 // Words of K are 64 bytes apart in a bf16 page (16 rows), 128 in an int8 page (2 x 16 rows).
@@ -96,56 +98,55 @@ void scores_bf16(const CacheGroup& group, const uint32_t* q, float (*scores)[kGr
 }
 
 template <int R, int C>
-void dots_int8(const CacheGroup& group, const int32_t* q, int32_t (*dots)[kGroupRows]) {
-  __m512i acc[R][C];
-#pragma GCC unroll 6
+void scores_int8(const CacheGroup& group, const Int8Queries& queries, int first_row, const int32_t* q,
+                 float (*scores)[kGroupRows]) {
+  Int32x16 high[R][C], low[R][C];
+#pragma GCC unroll 3
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) acc[r][c] = _mm512_setzero_si512();
+    for (int c = 0; c < C; ++c) {
+      high[r][c] = Int32x16{} - queries.high_offset[first_row + r];
+      low[r][c] = Int32x16{} - queries.low_offset[first_row + r];
+    }
   }
   const int n_words = group.head_dim / 4;
-  for (int w = 0; w < n_words; ++w, q += R) {
+  for (int w = 0; w < n_words; ++w, q += 2 * R) {
     __m512i k[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
       k[c] = _mm512_load_si512(group.pages[c / 2] + w * 128 + c % 2 * 64);
       _mm_prefetch(group.next[c / 2] + w * 128 + c % 2 * 64, _MM_HINT_T1);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 3
     for (int r = 0; r < R; ++r) {
-      const __m512i word = _mm512_set1_epi32(q[r]);
+      const __m512i high_word = _mm512_set1_epi32(q[2 * r]);
+      const __m512i low_word = _mm512_set1_epi32(q[2 * r + 1]);
 #pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) acc[r][c] = _mm512_dpbusd_epi32(acc[r][c], k[c], word);
+      for (int c = 0; c < C; ++c) {
+        high[r][c] = (Int32x16)_mm512_dpbusd_epi32((__m512i)high[r][c], k[c], high_word);
+        low[r][c] = (Int32x16)_mm512_dpbusd_epi32((__m512i)low[r][c], k[c], low_word);
+      }
     }
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 3
   for (int r = 0; r < R; ++r) {
+    const __m512 scale = _mm512_set1_ps(queries.scale[first_row + r]);
 #pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) _mm512_store_si512(dots[r] + c * kChunk, acc[r][c]);
-  }
-}
-
-// scale * ((high - 128 sum) + (low - 128 sum) / 254); sum = sum of the codes.
-void combine_dots(const Int8Queries& queries, int n_rows, const int32_t (*high)[kGroupRows],
-                  const int32_t (*low)[kGroupRows], float (*scores)[kGroupRows]) {
-  for (int r = 0; r < n_rows; ++r) {
-    const __m512i high_offset = _mm512_set1_epi32(128 * queries.high_sum[r]);
-    const __m512i low_offset = _mm512_set1_epi32(128 * queries.low_sum[r]);
-    for (int c = 0; c < kGroupRows; c += kChunk) {
-      const __m512 high_dot =
-          _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(high[r] + c), high_offset));
-      const __m512 low_dot = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(low[r] + c), low_offset));
-      const __m512 sum = _mm512_fmadd_ps(low_dot, _mm512_set1_ps(1.0f / 254.0f), high_dot);
-      _mm512_store_ps(scores[r] + c, _mm512_mul_ps(sum, _mm512_set1_ps(queries.scale[r])));
+    for (int c = 0; c < C; ++c) {
+      const __m512 sum =
+          _mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)low[r][c]), _mm512_set1_ps(1.0f / 254.0f),
+                          _mm512_cvtepi32_ps((__m512i)high[r][c]));
+      _mm512_store_ps(scores[first_row + r] + c * kChunk, _mm512_mul_ps(sum, scale));
     }
   }
 }
 
 using ScoresFn = void (*)(const CacheGroup&, const uint32_t*, float (*)[kGroupRows]);
-using DotsFn = void (*)(const CacheGroup&, const int32_t*, int32_t (*)[kGroupRows]);
+using Int8Fn = void (*)(const CacheGroup&, const Int8Queries&, int first_row, const int32_t*,
+                        float (*)[kGroupRows]);
 
 constexpr ScoresFn kScores[kBlockRows][4] = FC_TILES(scores_bf16);
-constexpr DotsFn kDots[kBlockRows][4] = FC_TILES(dots_int8);
+constexpr Int8Fn kInt8Scores[kInt8TileRows][4] = FC_INT8_TILES(scores_int8);
 }  // namespace
 
 // Words are transposed to [words, n_rows], so that the scores read them in order.
@@ -172,13 +173,13 @@ void find_scores_bf16(const CacheGroup& group, const QueryBlock& block, float (*
 }
 
 void find_scores_int8(const CacheGroup& group, const QueryBlock& block, float (*scores)[kGroupRows]) {
-  alignas(64) int32_t high[kBlockRows][kGroupRows], low[kBlockRows][kGroupRows];
   const std::byte* packed = static_cast<const std::byte*>(block.q);
-  const int32_t* codes = reinterpret_cast<const int32_t*>(packed + kInt8Codes);
-  const DotsFn dots = kDots[block.n_rows - 1][2 * block.n_entries - 1];
-  dots(group, codes, high);
-  dots(group, codes + group.head_dim / 4 * block.n_rows, low);
-  combine_dots(*reinterpret_cast<const Int8Queries*>(packed), block.n_rows, high, low, scores);
+  const Int8Queries& queries = *reinterpret_cast<const Int8Queries*>(packed);
+  const int32_t* words = reinterpret_cast<const int32_t*>(packed + kInt8Codes);
+  for (int row = 0; row < block.n_rows; row += kInt8TileRows, words += kInt8TileRows * group.head_dim / 2) {
+    const int rows = std::min(kInt8TileRows, block.n_rows - row);
+    kInt8Scores[rows - 1][2 * block.n_entries - 1](group, queries, row, words, scores);
+  }
 }
 
 }  // namespace fastcache::attention::avx512

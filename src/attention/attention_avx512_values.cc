@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The weighted sum of V, by VDPBF16PS over pairs of rows. A tile of R query rows x C vectors of 16 channels
-// stays in registers.
+// The weighted sum of V: by VDPBF16PS over pairs of rows, or by VPDPBUSD over fours of rows, twice: with the
+// high and the low part of the weights. A tile of R query rows x C vectors of 16 channels stays in registers.
 #include <algorithm>
 #include <cstring>
 
@@ -18,52 +18,16 @@ namespace {
 
 constexpr int kChunk = 16;
 
-struct ValuesBf16 {
-  static constexpr int kPairs = 8;  // of rows in a page
-  static const std::byte* page(const CacheGroup& group, int entry) {
-    return group.pages[entry] + kv::value_offset_bytes(group.head_dim);
-  }
-  static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
-    return _mm512_load_si512(values + (pair * head_dim + channel) * 4);
-  }
-  static void prefetch(const std::byte* values, int head_dim, int pair, int channel) {
-    _mm_prefetch(values + (pair * head_dim + channel) * 4, _MM_HINT_T1);
-  }
-};
+// V of both types is words of 32 bits, [8][head_dim] in a page: two rows of bf16 or four of int8.
+constexpr int kPageWords = 8;
 
-struct ValuesInt8 {
-  static constexpr int kPairs = 16;
-  static const std::byte* page(const CacheGroup& group, int entry) { return ValuesBf16::page(group, entry); }
-  // Codes have 7 bits and a sign: the upper half of their float is exact.
-  static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
-    const std::byte* at = values + 2 * pair * head_dim + channel;
-    const __m512 even =
-        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(at))));
-    const __m512 odd = _mm512_cvtepi32_ps(
-        _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(at + head_dim))));
-    const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even), 16);
-    return _mm512_mask_blend_epi16(0xaaaaaaaaU, low, _mm512_castps_si512(odd));
-  }
-  static void prefetch(const std::byte* values, int head_dim, int pair,
-                       int channel) {  // a pair of rows has half the bytes
-    if (channel % 32 == 0) _mm_prefetch(values + 2 * pair * head_dim + 2 * channel, _MM_HINT_T1);
-  }
-};
+inline const std::byte* values_of(const CacheGroup& group, const std::byte* page, int channel) {
+  return page + kv::value_offset_bytes(group.head_dim) + channel * 4;
+}
 
-struct ValuesUnpacked {
-  static constexpr int kPairs = 16;
-  static const std::byte* page(const CacheGroup& group, int entry) {
-    return group.values + entry * kPairs * group.head_dim * 4;
-  }
-  static __m512i load(const std::byte* values, int head_dim, int pair, int channel) {
-    return ValuesBf16::load(values, head_dim, pair, channel);
-  }
-  static void prefetch(const std::byte*, int, int, int) {}  // unpacking did it
-};
-
-template <class Values, int R, int C>
-void add_values(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows],
-                int channel) {
+template <int R, int C>
+void add_bf16(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows],
+              int channel) {
   const int head_dim = group.head_dim;
   __m512 acc[R][C];
 #pragma GCC unroll 6
@@ -72,15 +36,16 @@ void add_values(const CacheGroup& group, const QueryBlock& block, const uint16_t
     for (int c = 0; c < C; ++c) acc[r][c] = _mm512_loadu_ps(block.acc + r * head_dim + channel + c * kChunk);
   }
   for (int entry = 0; entry < block.n_entries; ++entry) {
-    const std::byte* values = Values::page(group, entry);
-    const std::byte* next = group.next[entry] + kv::value_offset_bytes(head_dim);
-    const uint16_t* pair_weights = weights[0] + entry * 2 * Values::kPairs;
-    for (int pair = 0; pair < Values::kPairs; ++pair, pair_weights += 2) {
+    const std::byte* values = values_of(group, group.pages[entry], channel);
+    const std::byte* next = values_of(group, group.next[entry], channel);
+    const uint16_t* pair_weights = weights[0] + entry * 2 * kPageWords;
+    for (int pair = 0; pair < kPageWords; ++pair, pair_weights += 2) {
       __m512i v[C];
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) {
-        v[c] = Values::load(values, head_dim, pair, channel + c * kChunk);
-        Values::prefetch(next, head_dim, pair, channel + c * kChunk);
+        const int at = (pair * head_dim + c * kChunk) * 4;
+        v[c] = _mm512_load_si512(values + at);
+        _mm_prefetch(next + at, _MM_HINT_T1);
       }
 #pragma GCC unroll 6
       for (int r = 0; r < R; ++r) {
@@ -99,48 +64,84 @@ void add_values(const CacheGroup& group, const QueryBlock& block, const uint16_t
   }
 }
 
-using ValuesFn = void (*)(const CacheGroup&, const QueryBlock&, const uint16_t (*)[kGroupRows], int channel);
+inline __m512i four_bytes(const uint8_t* at) {
+  int all;
+  std::memcpy(&all, at, sizeof(all));
+  return _mm512_set1_epi32(all);
+}
 
+// Sums of one group are whole numbers, below 64 * 65535 * 127 < 2^30: exact in any order.
 template <int R, int C>
-constexpr ValuesFn add_bf16 = add_values<ValuesBf16, R, C>;
-template <int R, int C>
-constexpr ValuesFn add_int8 = add_values<ValuesInt8, R, C>;
-template <int R, int C>
-constexpr ValuesFn add_unpacked = add_values<ValuesUnpacked, R, C>;
-
-constexpr ValuesFn kAddBf16[kBlockRows][4] = FC_TILES(add_bf16);
-constexpr ValuesFn kAddInt8[kBlockRows][4] = FC_TILES(add_int8);
-constexpr ValuesFn kAddUnpacked[kBlockRows][4] = FC_TILES(add_unpacked);
-
-void add_all_values(const ValuesFn (*table)[4], const CacheGroup& group, const QueryBlock& block,
-                    const uint16_t (*weights)[kGroupRows]) {
-  for (int channel = 0; channel < group.head_dim; channel += 4 * kChunk) {
-    const int chunks = std::min(4, (group.head_dim - channel) / kChunk);
-    table[block.n_rows - 1][chunks - 1](group, block, weights, channel);
+void add_int8(const CacheGroup& group, const QueryBlock& block, const Int8Weights& weights, int first_row,
+              int channel) {
+  const int head_dim = group.head_dim;
+  Int32x16 high[R][C], low[R][C];
+#pragma GCC unroll 3
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) high[r][c] = low[r][c] = Int32x16{};
+  }
+  for (int entry = 0; entry < block.n_entries; ++entry) {
+    const std::byte* values = values_of(group, group.pages[entry], channel);
+    const std::byte* next = values_of(group, group.next[entry], channel);
+    const uint8_t* four_weights = weights.code[first_row][0] + entry * 4 * kPageWords;
+    for (int four = 0; four < kPageWords; ++four, four_weights += 4) {
+      __m512i v[C];
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) {
+        const int at = (four * head_dim + c * kChunk) * 4;
+        v[c] = _mm512_load_si512(values + at);
+        _mm_prefetch(next + at, _MM_HINT_T1);
+      }
+#pragma GCC unroll 3
+      for (int r = 0; r < R; ++r) {
+        const __m512i high_weights = four_bytes(four_weights + 2 * r * kGroupRows);
+        const __m512i low_weights = four_bytes(four_weights + (2 * r + 1) * kGroupRows);
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) {
+          high[r][c] = (Int32x16)_mm512_dpbusd_epi32((__m512i)high[r][c], high_weights, v[c]);
+          low[r][c] = (Int32x16)_mm512_dpbusd_epi32((__m512i)low[r][c], low_weights, v[c]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 3
+  for (int r = 0; r < R; ++r) {
+    const __m512 scale = _mm512_set1_ps(weights.scale[first_row + r]);
+    float* acc = block.acc + (first_row + r) * head_dim + channel;
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      const __m512 sum = _mm512_cvtepi32_ps((__m512i)(high[r][c] * 256 + low[r][c]));
+      const __m512 before = _mm512_loadu_ps(acc + c * kChunk);
+      _mm512_storeu_ps(acc + c * kChunk, _mm512_fmadd_ps(sum, scale, before));
+    }
   }
 }
+
+using Bf16Fn = void (*)(const CacheGroup&, const QueryBlock&, const uint16_t (*)[kGroupRows], int channel);
+using Int8Fn = void (*)(const CacheGroup&, const QueryBlock&, const Int8Weights&, int first_row, int channel);
+
+constexpr Bf16Fn kAddBf16[kBlockRows][4] = FC_TILES(add_bf16);
+constexpr Int8Fn kAddInt8[kInt8TileRows][4] = FC_INT8_TILES(add_int8);
+
+int chunks_from(int channel, int head_dim) { return std::min(4, (head_dim - channel) / kChunk); }
 
 }  // namespace
 
 void add_values_bf16(const CacheGroup& group, const QueryBlock& block,
                      const uint16_t (*weights)[kGroupRows]) {
-  add_all_values(kAddBf16, group, block, weights);
+  for (int channel = 0; channel < group.head_dim; channel += 4 * kChunk) {
+    const int chunks = chunks_from(channel, group.head_dim);
+    kAddBf16[block.n_rows - 1][chunks - 1](group, block, weights, channel);
+  }
 }
 
-void add_values_int8(const CacheGroup& group, const QueryBlock& block,
-                     const uint16_t (*weights)[kGroupRows]) {
-  add_all_values(group.values != nullptr ? kAddUnpacked : kAddInt8, group, block, weights);
-}
-
-void unpack_values_int8(const CacheGroup& group, std::byte* to) noexcept {
-  for (int entry = 0; entry < group.n_entries; ++entry) {
-    const std::byte* values = ValuesInt8::page(group, entry);
-    const std::byte* next = group.next[entry] + kv::value_offset_bytes(group.head_dim);
-    for (int pair = 0; pair < ValuesInt8::kPairs; ++pair) {
-      for (int channel = 0; channel < group.head_dim; channel += kChunk, to += 64) {
-        _mm512_store_si512(to, ValuesInt8::load(values, group.head_dim, pair, channel));
-        ValuesInt8::prefetch(next, group.head_dim, pair, channel);
-      }
+void add_values_int8(const CacheGroup& group, const QueryBlock& block, const Int8Weights& weights) {
+  for (int channel = 0; channel < group.head_dim; channel += 4 * kChunk) {
+    const int chunks = chunks_from(channel, group.head_dim);
+    for (int row = 0; row < block.n_rows; row += kInt8TileRows) {
+      const int rows = std::min(kInt8TileRows, block.n_rows - row);
+      kAddInt8[rows - 1][chunks - 1](group, block, weights, row, channel);
     }
   }
 }

@@ -37,8 +37,8 @@ void add_v(const std::byte* page, int head_dim, int row, float weight, float* ac
     const bf16_t* v = reinterpret_cast<const bf16_t*>(values) + row / 2 * 2 * head_dim + row % 2;
     for (int c = 0; c < head_dim; ++c) acc[c] += weight * bf16_to_f32(v[2 * c]);
   } else {
-    const int8_t* v = reinterpret_cast<const int8_t*>(values) + row * head_dim;
-    for (int c = 0; c < head_dim; ++c) acc[c] += weight * static_cast<float>(v[c]);
+    const int8_t* v = reinterpret_cast<const int8_t*>(values) + row / 4 * 4 * head_dim + row % 4;
+    for (int c = 0; c < head_dim; ++c) acc[c] += weight * static_cast<float>(v[4 * c]);
   }
 }
 

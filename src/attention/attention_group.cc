@@ -2,6 +2,7 @@
 #include "attention/attention_group.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numbers>
 
 namespace fastcache::attention {
@@ -43,18 +44,18 @@ void set_pages(TableGroup& group, const kv::PageMemory& pages, std::span<const k
 // A factor of every slot: of the row's own scale and of its extras. Unused slots get 0, so that no NaN comes
 // in.
 void set_factor(float* slots, int page_rows, int rows_used, const float* scale, const float* extra) {
-  std::fill_n(slots, page_rows, 0.0f);
   if (scale != nullptr) {
-    std::copy_n(scale, rows_used, slots);
+    std::memcpy(slots, scale, kv::rows_per_page(kv::KvType::int8) * sizeof(float));  // without a loop
   } else {
     std::fill_n(slots, rows_used, 1.0f);
   }
+  for (int row = rows_used; row < page_rows; ++row) slots[row] = 0.0f;
   if (extra == nullptr) return;
   for (int row = 0; row < rows_used; ++row) slots[row] *= extra[row];
 }
 
 void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const kv::TableEntry> entries,
-                 GroupFactors& factors) {
+                 bool bias, GroupFactors& factors) {
   static constexpr kv::RowExtras kNone;
   const int page_rows = kv::rows_per_page(group.type);
   for (size_t i = group.first_entry; i < group.end_entry; ++i) {
@@ -66,7 +67,7 @@ void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const
     set_factor(factors.k_factor + slot, page_rows, entry.rows_used, side, extras.k_factor);
     set_factor(factors.v_factor + slot, page_rows, entry.rows_used,
                side == nullptr ? nullptr : side + page_rows, extras.v_factor);
-    std::fill_n(factors.bias + slot, page_rows, 0.0f);
+    if (bias) std::fill_n(factors.bias + slot, page_rows, 0.0f);
     if (extras.bias == nullptr) continue;
     for (int row = 0; row < entry.rows_used; ++row) factors.bias[slot + row] = extras.bias[row] * kLog2e;
   }
@@ -76,6 +77,7 @@ void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const
   std::fill(factors.bias + end, factors.bias + kGroupRows, 0.0f);
   group.cache.k_factor = factors.k_factor;
   group.cache.v_factor = factors.v_factor;
+  if (bias) group.cache.bias = factors.bias;
 }
 
 }  // namespace
@@ -116,8 +118,7 @@ TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, size_
   group.cache.n_entries = static_cast<int>(group.end_entry - group.first_entry);
   group.cache.softcap = batch.shape.softcap * kLog2e;
   set_pages(group, batch.pages, entries);
-  if (extras || group.type == kv::KvType::int8) set_factors(group, batch.pages, entries, factors);
-  if (bias) group.cache.bias = factors.bias;
+  if (extras || group.type == kv::KvType::int8) set_factors(group, batch.pages, entries, bias, factors);
   return group;
 }
 

@@ -23,10 +23,9 @@ constexpr int kBlockRows =
 constexpr int kLanes = 16;  // partial sums of the weights, one per lane of the widest vector
 constexpr int kMaxGroupEntries = 8;
 constexpr int kMaxHeadDim = 1024;
-constexpr int kMaxUnpackedDim = 128;  // wider V is unpacked anew for each block
-constexpr float kNoScore = -1e30f;    // running maximum before the first visible row; finite, so no inf - inf
-constexpr float kRaiseAbove = 8.0f;   // the running maximum follows only when passed by this much (powers of
-                                      // two): weights stay below 2^8, and rescaling becomes rare
+constexpr float kNoScore = -1e30f;   // running maximum before the first visible row; finite, so no inf - inf
+constexpr float kRaiseAbove = 8.0f;  // the running maximum follows only when passed by this much (powers of
+                                     // two): weights stay below 2^8, and rescaling becomes rare
 
 constexpr int entries_per_group(kv::KvType type) { return kGroupRows / kv::rows_per_page(type); }
 
@@ -40,9 +39,8 @@ struct CacheGroup {
       {};                           // what to prefetch; the pages themselves where there is nothing
   const float* k_factor = nullptr;  // [kGroupRows] each, or null
   const float* v_factor = nullptr;
-  const float* bias = nullptr;        // times log2(e)
-  const std::byte* values = nullptr;  // V as unpack_values_int8() left it, or null
-  float softcap = 0.0f;               // times log2(e); 0 = none. Then q holds 2/softcap as well
+  const float* bias = nullptr;  // times log2(e)
+  float softcap = 0.0f;         // times log2(e); 0 = none. Then q holds 2/softcap as well
 };
 
 // Query rows as the kernel packed them, and their state. Scores are in powers of two: q is scaled by log2(e).
@@ -64,9 +62,6 @@ struct AttentionKernel {
   void (*step[3])(const CacheGroup& group, const QueryBlock& block) noexcept;           // by KvType
   // total = total * total_factor + part * part_factor
   void (*fold)(float* total, float total_factor, const float* part, float part_factor, int n) noexcept;
-  // Widens V of int8 pages once for all blocks of a tile, exactly. to: [kGroupRows * head_dim * 2 bytes].
-  // Null where step() does it as fast.
-  void (*unpack_values_int8)(const CacheGroup& group, std::byte* to) noexcept = nullptr;
 };
 
 constexpr size_t packed_bytes(int head_dim) { return sizeof(float) * static_cast<size_t>(head_dim) + 128; }

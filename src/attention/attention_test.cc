@@ -90,6 +90,8 @@ Precision precision(const AttentionKernel& kernel, const CaseShape& shape) {
   const bool exact = kernel.isa != Isa::avx512 || (shape.type == kv::KvType::f32 && !shape.mixed_types);
   if (exact) return p;
   p.weight = std::ldexp(1.0, -8);
+  // Each weight of 64 rows is off by 2^-17 of the group's largest at most.
+  if (shape.type == kv::KvType::int8 && !shape.mixed_types) p.weight = std::ldexp(1.0, -11);
   if (shape.type != kv::KvType::int8 || shape.mixed_types) p.q_relative = std::ldexp(1.0, -9);
   if (shape.type == kv::KvType::int8 || shape.mixed_types) p.q_absolute = 1.0 / (127 * 254);
   return p;

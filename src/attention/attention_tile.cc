@@ -22,7 +22,6 @@ struct TileState {
   alignas(64) float acc[2][kTileFloats];  // [rows, head_dim], the split at work and the splits before it
   alignas(64) float lane_sum[kMaxTileRows * kLanes];
   PackedQueries queries;
-  alignas(64) std::byte values[kGroupRows * kMaxUnpackedDim * 2];
   GroupFactors factors;
   float max[kMaxTileRows];
   float total_max[kMaxTileRows];
@@ -100,11 +99,6 @@ void TaskRun::run_group(const TableGroup& group) {
   state_.queries.pack(kernel_, rows_, group.type, group.delta);
   const auto step = kernel_.step[static_cast<size_t>(group.type)];
   CacheGroup cache = group.cache;
-  const bool many_blocks = unit_.n_rows > 2 * kBlockRows && cache.head_dim <= kMaxUnpackedDim;
-  if (group.type == kv::KvType::int8 && kernel_.unpack_values_int8 != nullptr && many_blocks) {
-    kernel_.unpack_values_int8(cache, state_.values);
-    cache.values = state_.values;
-  }
   for (int first = 0; first < unit_.n_rows; first += kBlockRows) {
     QueryBlock block{.n_rows = std::min(kBlockRows, unit_.n_rows - first), .n_entries = cache.n_entries};
     uint64_t visible[kBlockRows];

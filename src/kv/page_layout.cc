@@ -51,7 +51,9 @@ size_t bf16_v(int d, int row, int head_dim) {
   return (static_cast<size_t>(row / 2) * head_dim + d) * 2 + row % 2;
 }
 size_t int8_k(int d, int row, int) { return static_cast<size_t>(d / 4) * 128 + row * 4 + d % 4; }
-size_t int8_v(int d, int row, int head_dim) { return static_cast<size_t>(row) * head_dim + d; }
+size_t int8_v(int d, int row, int head_dim) {
+  return (static_cast<size_t>(row / 4) * head_dim + d) * 4 + row % 4;
+}
 
 void write_f32(const Sides& at, int head_dim, int row, const float* k, const float* v) {
   for (int d = 0; d < head_dim; ++d) put(at.k, f32_k(d, row, head_dim), k[d]);
@@ -95,10 +97,10 @@ void write_int8(const PageRef& page, const Sides& at, int head_dim, int row, con
       put(at.k, int8_k(first + i, row, head_dim) / 4,
           static_cast<uint32_t>(code[i] | (code[i + 1] << 8) | (code[i + 2] << 16)) |
               (static_cast<uint32_t>(code[i + 3]) << 24));
-    int8_t value[kTile];
+    // A byte at a time: the other rows of the four may be other threads'.
+    std::byte* fours = at.v + int8_v(first, row, head_dim);
     for (int i = 0; i < n; ++i) code[i] = v_row.code(v[first + i]);
-    for (int i = 0; i < n; ++i) value[i] = static_cast<int8_t>(code[i]);
-    std::memcpy(at.v + int8_v(first, row, head_dim), value, n);
+    for (int i = 0; i < n; ++i) put(fours, 4 * i, static_cast<int8_t>(code[i]));
   }
 }
 
@@ -200,8 +202,7 @@ void copy_row(const PageRef& from, int from_row, const PageRef& to, int to_row, 
       copy_channels<bf16_t>(source.v, from_row, target.v, to_row, head_dim, bf16_v);
       break;
     case KvType::int8:
-      std::memmove(target.v + int8_v(0, to_row, head_dim), source.v + int8_v(0, from_row, head_dim),
-                   head_dim);
+      copy_channels<int8_t>(source.v, from_row, target.v, to_row, head_dim, int8_v);
       to.side[to_row] = from.side[from_row];
       to.side[kInt8Rows + to_row] = from.side[kInt8Rows + from_row];
       break;
@@ -221,7 +222,7 @@ void clear_row(const PageRef& page, KvType type, int head_dim, int row) {
       for (int d = 0; d < head_dim; ++d) put(at.v, bf16_v(d, row, head_dim), bf16_t{0});
       break;
     case KvType::int8:
-      std::memset(at.v + int8_v(0, row, head_dim), 0, head_dim);
+      for (int d = 0; d < head_dim; ++d) put(at.v, int8_v(d, row, head_dim), int8_t{0});
       page.side[row] = 0.0f;
       page.side[kInt8Rows + row] = 0.0f;
       break;

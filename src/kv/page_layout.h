@@ -6,13 +6,13 @@
 //   type   rows  K                         V                        side area (per page)
 //   f32      8   [head_dim][8]             [8][head_dim]            -
 //   bf16    16   [head_dim/2][16][2]       [8][head_dim][2]         -
-//   int8    32   [head_dim/4][32][4]       [32][head_dim]           k_scale f32 [32], v_scale f32 [32]
+//   int8    32   [head_dim/4][32][4]       [8][head_dim][4]         k_scale f32 [32], v_scale f32 [32]
 //
 // All three have the same payload: 64 * head_dim bytes (4 KiB where head_dim is 64), so that one free list
 // serves all. bf16: K holds pairs of channels (VDPBF16PS over channels), V pairs of rows. int8: symmetric, x
-// = code * scale of the row; K holds groups of four channels as code + 128 (unsigned, for VPDPBUSD), V signed
-// codes. Rows that were never written hold zeros (or, in int8, any code with scale 0): kernels may read them,
-// but never let them count.
+// = code * scale of the row; K holds groups of four channels as code + 128 (unsigned, for VPDPBUSD), V groups
+// of four rows as signed codes (for VPDPBUSD by unsigned weights). Rows that were never written hold zeros
+// (or, in int8, any code with scale 0): kernels may read them, but never let them count.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,8 @@ struct PageRef {
   float* side = nullptr;         // [page_side_bytes]: k_scale[32], v_scale[32]; null where the type has none
 };
 
-// Different rows may be written at once by different threads, also in one page.
+// Different rows may be written at once by different threads, also in one page: no byte of another row is
+// touched, though rows share words.
 // k, v: [head_dim], f32. Rounds (f32 -> bf16 to nearest even; int8 by the row's largest magnitude).
 void write_row(const PageRef& page, KvType type, int head_dim, int row, const float* k, const float* v);
 // k, v: [head_dim], f32; either may be null.
@@ -53,8 +54,8 @@ void copy_row(const PageRef& from, int from_row, const PageRef& to, int to_row, 
 void clear_row(const PageRef& page, KvType type, int head_dim, int row);
 
 // Factors and biases of rows that are not the page's own: fusion's norms, merging's ln(mass). Each
-// [rows_per_page] or null. K factors multiply scores, V factors the weights in the numerator only, the bias
-// is added to the scaled score.
+// [rows_per_page] or null. K factors multiply scores, V factors (never negative) the weights in the numerator
+// only, the bias is added to the scaled score.
 struct RowExtras {
   const float* k_factor = nullptr;
   const float* v_factor = nullptr;

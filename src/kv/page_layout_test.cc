@@ -116,7 +116,7 @@ TEST(PageLayout, ElementsLieWhereTheHeaderSays) {
     EXPECT_EQ(bf16_at[(d / 2) * 32 + 5 * 2 + d % 2], f32_to_bf16(k[d]));
     EXPECT_EQ(bf16_at[kDim * 16 + (5 / 2 * kDim + d) * 2 + 1], f32_to_bf16(v[d]));
     EXPECT_EQ((int8_at[(d / 4) * 128 + 5 * 4 + d % 4] - 128) * int8.side()[5], read.first[d]);
-    EXPECT_EQ(static_cast<int8_t>(int8_at[kDim * 32 + 5 * kDim + d]) * int8.side()[32 + 5], read.second[d]);
+    EXPECT_EQ(static_cast<int8_t>(int8_at[kDim * 32 + (kDim + d) * 4 + 1]) * int8.side()[37], read.second[d]);
   }
 }
 
@@ -219,7 +219,7 @@ TEST(PageLayout, NamesAndBytes) {
   }
 }
 
-// Prefill writes the rows of a page from several threads; bf16 rows share the 32-bit words of V.
+// Prefill writes the rows of a page from several threads; rows of bf16 and int8 share words of V.
 TEST(PageLayout, DifferentRowsMayBeWrittenAtOnce) {
   constexpr int kHeadDim = 64;
   std::mt19937_64 random(test_seed());

@@ -15,7 +15,6 @@ namespace {
 #define FC_INLINE inline __attribute__((always_inline))
 
 constexpr int kPairs = kBlockChannels / 2;
-constexpr int kPrefetchBytes = 2048;  // ahead of the record in work
 
 FC_INLINE __m512i broadcast_pair(const bf16_t* pair) {
   return _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(pair));
@@ -48,7 +47,6 @@ void tile_of(const TileArgs& args) {
     for (int r = 0; r < kRows; ++r) part[r] = _mm512_setzero_ps();
 #pragma GCC unroll 4
     for (int p = 0; p < kPairs; ++p) {
-      _mm_prefetch(reinterpret_cast<const char*>(record) + kPrefetchBytes + p * 64, _MM_HINT_T0);
       const __m512i weights = _mm512_loadu_si512(record + p * 64);
 #pragma GCC unroll 12
       for (int r = 0; r < kRows; ++r) {

@@ -44,6 +44,18 @@ void set_limit(KernelSpeed& row, double operations, double peak, const char* pea
   row.bytes_per_s = bytes / row.seconds;
 }
 
+struct Limit {
+  double per_second;
+  const char* name;
+};
+
+// What linear/ multiplies weights of this type with.
+Limit arithmetic_limit(ggml_type type, const MachinePeak& peak) {
+  if (ggml_is_quantized(type)) return {peak.int8_per_second, "int8"};
+  if (type == GGML_TYPE_BF16 && peak.bf16_per_second > 0) return {peak.bf16_per_second, "bf16"};
+  return {peak.f32_per_second, "f32"};
+}
+
 KernelSpeed measure_product(const std::string& name, int type, const linear::LinearCase& shape,
                             const MachinePeak& peak, ComputePool& compute) {
   const linear::LinearTiming timing = linear::measure_matmul(shape, compute);
@@ -51,9 +63,8 @@ KernelSpeed measure_product(const std::string& name, int type, const linear::Lin
                                         shape.n_in, shape.n_out),
                   .shape = fmt::format("{} rows", shape.n_rows),
                   .seconds = timing.seconds};
-  const bool floats = !ggml_is_quantized(static_cast<ggml_type>(type));
-  set_limit(row, timing.operations, floats ? peak.f32_per_second : peak.int8_per_second,
-            floats ? "f32" : "int8", timing.bytes, peak.read_bytes_per_second);
+  const Limit limit = arithmetic_limit(static_cast<ggml_type>(type), peak);
+  set_limit(row, timing.operations, limit.per_second, limit.name, timing.bytes, peak.read_bytes_per_second);
   return row;
 }
 

@@ -9,21 +9,38 @@ namespace fastcache::linear {
 namespace {
 
 // The arrays of a tile, in this order in memory.
-enum { kRecords, kScaledSums, kScaledSums16, kNegativeSums, kNegativeSums16, kValues, kArrays };
+enum { kRecords, kScaledSums, kScaledSums16, kNegativeSums, kNegativeSums16, kRounded, kValues, kArrays };
+
+// Of row `row`'s block in an array [n_blocks][kTileRows][32].
+size_t element_of(int row, int first_channel) {
+  const size_t block = static_cast<size_t>(first_channel) / kBlockChannels;
+  return (block * kTileRows + static_cast<size_t>(row % kTileRows)) * kBlockChannels;
+}
 
 }  // namespace
 
-void Activations::reserve(int n_rows, int n_in, bool int8_blocks, bool f32) {
+InputForms& InputForms::operator|=(InputForms other) {
+  int8_blocks |= other.int8_blocks;
+  bf16 |= other.bf16;
+  f32 |= other.f32;
+  return *this;
+}
+
+void Activations::reserve(int n_rows, int n_in, InputForms forms) {
   assert(n_rows >= 0 && n_in > 0 && n_in % kBlockChannels == 0);
   n_rows_ = n_rows;
   n_in_ = n_in;
-  has_int8_ = int8_blocks;
-  has_f32_ = f32;
+  forms_ = forms;
   const size_t blocks = static_cast<size_t>(n_in) / kBlockChannels;
-  const size_t sums = int8_blocks ? blocks * kTileRows * sizeof(float) : 0;
-  const size_t sizes[kArrays] = {
-      int8_blocks ? blocks * sizeof(QuantizedRecord) : 0,           sums, 2 * sums, sums, 2 * sums,
-      f32 ? blocks * kTileRows * kBlockChannels * sizeof(float) : 0};
+  const size_t elements = blocks * kTileRows * kBlockChannels;
+  const size_t sums = forms.int8_blocks ? blocks * kTileRows * sizeof(float) : 0;
+  const size_t sizes[kArrays] = {forms.int8_blocks ? blocks * sizeof(QuantizedRecord) : 0,
+                                 sums,
+                                 2 * sums,
+                                 sums,
+                                 2 * sums,
+                                 forms.bf16 ? elements * sizeof(bf16_t) : 0,
+                                 forms.f32 ? elements * sizeof(float) : 0};
   tile_bytes_ = 0;
   for (int i = 0; i < kArrays; ++i) {
     offsets_[i] = tile_bytes_;
@@ -41,6 +58,7 @@ ActivationTile Activations::tile(int index) const {
     tile.scaled_sums[i] = reinterpret_cast<const float*>(base + offsets_[kScaledSums + i]);
     tile.negative_sums[i] = reinterpret_cast<const int32_t*>(base + offsets_[kNegativeSums + i]);
   }
+  tile.rounded = reinterpret_cast<const bf16_t*>(base + offsets_[kRounded]);
   tile.values = reinterpret_cast<const float*>(base + offsets_[kValues]);
   return tile;
 }
@@ -58,11 +76,12 @@ QuantizedSlots Activations::slots(int row, int first_channel) {
   return slots;
 }
 
+bf16_t* Activations::rounded_slot(int row, int first_channel) {
+  return const_cast<bf16_t*>(tile(row / kTileRows).rounded) + element_of(row, first_channel);
+}
+
 float* Activations::value_slot(int row, int first_channel) {
-  const size_t block = static_cast<size_t>(first_channel) / kBlockChannels;
-  const float* values = tile(row / kTileRows).values;
-  return const_cast<float*>(values) +
-         (block * kTileRows + static_cast<size_t>(row % kTileRows)) * kBlockChannels;
+  return const_cast<float*>(tile(row / kTileRows).values) + element_of(row, first_channel);
 }
 
 void Activations::set_part_with(const KernelTable& table, int row, int first_channel, int n_channels,
@@ -70,8 +89,9 @@ void Activations::set_part_with(const KernelTable& table, int row, int first_cha
   assert(row >= 0 && row < n_rows_ && first_channel >= 0 && first_channel + n_channels <= n_in_);
   assert(first_channel % kBlockChannels == 0 && n_channels % kBlockChannels == 0);
   const int n_blocks = n_channels / kBlockChannels;
-  if (has_int8_) table.quantize(x, n_blocks, slots(row, first_channel));
-  if (has_f32_) {
+  if (forms_.int8_blocks) table.quantize(x, n_blocks, slots(row, first_channel));
+  if (forms_.bf16) table.round(x, n_blocks, rounded_slot(row, first_channel));
+  if (forms_.f32) {
     float* to = value_slot(row, first_channel);
     for (int b = 0; b < n_blocks; ++b) {
       std::memcpy(to + static_cast<size_t>(b) * kTileRows * kBlockChannels,
@@ -89,9 +109,12 @@ void Activations::get_row(int row, float* out) const {
   const int r = row % kTileRows;
   for (int i = 0; i < n_in_; ++i) {
     const int block = i / kBlockChannels, channel = i % kBlockChannels;
-    out[i] = has_int8_
-                 ? from.records[block].scales[r] * static_cast<float>(from.records[block].codes[r][channel])
-                 : from.values[(static_cast<size_t>(block) * kTileRows + r) * kBlockChannels + channel];
+    const size_t at = element_of(row, i) + static_cast<size_t>(channel);
+    if (forms_.int8_blocks) {
+      out[i] = from.records[block].scales[r] * static_cast<float>(from.records[block].codes[r][channel]);
+    } else {
+      out[i] = forms_.bf16 ? bf16_to_f32(from.rounded[at]) : from.values[at];
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/bf16.h"
 #include "linear/format.h"
 
 namespace fastcache::linear {
@@ -23,6 +24,7 @@ struct ActivationTile {
   const QuantizedRecord* records = nullptr;          // [n_blocks]
   const float* scaled_sums[2] = {nullptr, nullptr};  // [n_blocks][1 or 2][kTileRows]: scale * sum of codes
   const int32_t* negative_sums[2] = {nullptr, nullptr};  // the same shape: -(sum of codes)
+  const bf16_t* rounded = nullptr;                       // [n_blocks][kTileRows][32]
   const float* values = nullptr;                         // [n_blocks][kTileRows][32]
 };
 
@@ -33,6 +35,14 @@ struct QuantizedSlots {
   int32_t* negative_sums[2] = {nullptr, nullptr};
   int row = 0;  // within the tile
 };
+
+// The bf16 form of an input: nearest, ties to even; magnitudes below 2^-126 become zero, because the
+// instruction that does it on AVX-512 reads them so.
+inline bf16_t round_activation(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  const bool tiny = (bits & 0x7fffffffU) < 0x00800000U;
+  return tiny ? static_cast<bf16_t>((bits & 0x80000000U) >> 16) : f32_to_bf16(x);
+}
 
 // Stores the block's results; shared by all instruction sets, codes excepted.
 inline void store_block_scale(const QuantizedSlots& out, int block, float scale, int sum_low, int sum_high) {

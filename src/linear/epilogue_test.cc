@@ -12,7 +12,7 @@ class EpilogueTest : public ::testing::TestWithParam<const KernelTable*> {
 };
 
 TEST_P(EpilogueTest, BiasAndResidualAreAddedToTheStoredProduct) {
-  for (ggml_type type : {GGML_TYPE_Q4_1, GGML_TYPE_Q8_0, GGML_TYPE_F32}) {
+  for (ggml_type type : {GGML_TYPE_Q4_1, GGML_TYPE_Q8_0, GGML_TYPE_BF16, GGML_TYPE_F32}) {
     const int n_out = uniform(random_, 1, 100), n_rows = uniform(random_, 1, 40), n_in = 96;
     const Weights weights = quantised_weights(random_, type, n_out, n_in);
     const WeightSource source = weights.source();
@@ -66,7 +66,7 @@ TEST_P(EpilogueTest, GateFunctionsAreWithinTheirErrorAndHaveTheSameBitsEverywher
 }
 
 TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
-  for (ggml_type type : {GGML_TYPE_Q4_1, GGML_TYPE_Q6_K, GGML_TYPE_F16}) {
+  for (ggml_type type : {GGML_TYPE_Q4_1, GGML_TYPE_Q6_K, GGML_TYPE_F16, GGML_TYPE_BF16}) {
     for (Epilogue epilogue : {Epilogue::silu_mul, Epilogue::gelu_mul}) {
       const int n_out = 32 * uniform(random_, 1, 9), n_rows = uniform(random_, 1, 40), n_in = 256;
       const Weights gate = quantised_weights(random_, type, n_out, n_in);
@@ -79,7 +79,8 @@ TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
       const std::vector<float> product = store(table(), stacked, input, n_rows);
 
       Activations out, expected;
-      for (Activations* activations : {&out, &expected}) activations->reserve(n_rows, n_out, true, true);
+      for (Activations* activations : {&out, &expected})
+        activations->reserve(n_rows, n_out, {true, true, true});
       MatmulArgs args;
       args.weights = &both;
       args.input = &input;
@@ -100,6 +101,7 @@ TEST_P(EpilogueTest, GateUpFillsTheNextInput) {
             << ggml_type_name(type) << " row " << r << " seed " << test_seed();
         for (int i = 0; i < n_out; i += 32) {
           ASSERT_EQ(std::memcmp(out.value_slot(r, i), row.data() + i, 32 * sizeof(float)), 0);
+          ASSERT_EQ(std::memcmp(out.rounded_slot(r, i), expected.rounded_slot(r, i), 32 * sizeof(bf16_t)), 0);
         }
       }
     }

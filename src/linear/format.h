@@ -7,7 +7,9 @@
 //     mins   [sub_blocks][16 columns]   only with has_min
 //     codes  u8: [8 groups of 4 channels][16 columns][4 channels]
 //            u4: [4 pairs of groups][16 columns][4 channels], even group in the low nibble, odd group in the
-//            high one f16, bf16, f32: [32 channels][16 columns], no scales
+//            high one
+//     bf16: [16 pairs of channels][16 columns][2 channels], as VDPBF16PS reads it; no scales
+//     f16, f32: [32 channels][16 columns]; no scales
 // and a weight is scale * code + min, or scale * (code - 2^offset_shift) without has_min.
 #pragma once
 
@@ -76,6 +78,13 @@ inline constexpr std::array<Format, kFormatCount> kFormats{{
 }};
 
 constexpr const Format& format_of(FormatId id) { return kFormats[static_cast<size_t>(id)]; }
+
+// Where a float weight lies in its record, in elements.
+constexpr size_t float_index(Codes codes, int channel, int column) {
+  const int index = codes == Codes::bf16 ? (channel / 2 * kStripColumns + column) * 2 + channel % 2
+                                         : channel * kStripColumns + column;
+  return static_cast<size_t>(index);
+}
 
 constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

@@ -58,7 +58,7 @@ void get_row(const PackedMatrix& matrix, int row, float* out) {
     }
     const size_t size = format.codes == Codes::f32 ? 4 : 2;
     for (int i = 0; i < kBlockChannels; ++i) {
-      out[i] = float_weight(format.codes, record + static_cast<size_t>(i * kStripColumns + column) * size);
+      out[i] = float_weight(format.codes, record + float_index(format.codes, i, column) * size);
     }
   }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bits of an output row depend on its input row and the weights alone: not on the other rows, its place
-// among them, the number of threads, or the instruction set.
+// among them, the number of threads, or (bf16 weights excepted) the instruction set.
 #include "linear/linear_test_util.h"
 
 namespace fastcache::linear {
@@ -37,9 +37,9 @@ TEST(Invariance, RowsDoNotDependOnCompanionsPlacesOrThreads) {
     const Case c = random_case(random, type);
     const int n_in = c.packed.n_in(), n_out = c.packed.n_out(), n_all = 70;
     const std::vector<float> x = random_inputs(random, n_all, n_in);
-    const KernelTable& table = *supported_kernels().back();
-    const std::vector<float> expected = store(table, c.packed, filled(table, c.packed, x, n_all), n_all);
     for (const KernelTable* other : supported_kernels()) {
+      const KernelTable& table = type == GGML_TYPE_BF16 ? *other : *supported_kernels().back();
+      const std::vector<float> expected = store(table, c.packed, filled(table, c.packed, x, n_all), n_all);
       for (int round = 0; round < 12; ++round) {
         const int n_rows = round == 0 ? 1 : uniform(random, 1, n_all);
         std::vector<int> chosen(static_cast<size_t>(n_rows));
@@ -74,10 +74,10 @@ TEST(Invariance, QuantisationHasTheSameBitsOnEveryInstructionSet) {
       x[static_cast<size_t>(uniform(random, 0, n_in - 1))] = round % 20 == 9 ? INFINITY : NAN;
     std::vector<Activations> results(supported_kernels().size());
     for (size_t i = 0; i < results.size(); ++i) {
-      results[i].reserve(3, n_in, true, true);
+      results[i].reserve(3, n_in, {true, true, true});
       results[i].set_part_with(*supported_kernels()[i], 1, 0, n_in, x.data());
     }
-    results.emplace_back().reserve(3, n_in, true, true);
+    results.emplace_back().reserve(3, n_in, {true, true, true});
     for (int k = 0; k < n_in; k += 32) results.back().set_part_with(portable, 1, k, 32, x.data() + k);
     const ActivationTile expected = results.back().tile(0);
     for (const Activations& result : results) {
@@ -96,12 +96,57 @@ TEST(Invariance, QuantisationHasTheSameBitsOnEveryInstructionSet) {
   }
 }
 
+// The nearer of the two bf16 numbers that enclose a finite x, the even one of two equally near.
+float nearest_bf16(float x) {
+  if (std::fabs(x) < 0x1p-126F) return std::copysign(0.0F, x);
+  const bf16_t toward_zero = static_cast<bf16_t>(std::bit_cast<uint32_t>(x) >> 16);
+  const bf16_t away = static_cast<bf16_t>(toward_zero + 1);
+  const auto magnitude = [](bf16_t y) {
+    const double finite = std::fabs(static_cast<double>(bf16_to_f32(y)));
+    return std::isinf(finite) ? 0x1p128 : finite;  // what the largest numbers round to
+  };
+  const double below = std::fabs(static_cast<double>(x)) - magnitude(toward_zero);
+  const double above = magnitude(away) - std::fabs(static_cast<double>(x));
+  const bool down = below < above || (below == above && toward_zero % 2 == 0);
+  return bf16_to_f32(down ? toward_zero : away);
+}
+
+TEST(Invariance, RoundingToBf16IsToNearestEvenOnEveryInstructionSet) {
+  Random random(test_seed());
+  for (int round = 0; round < 200; ++round) {
+    const int n_in = 32 * uniform(random, 1, 8);
+    std::vector<float> x(static_cast<size_t>(n_in));
+    for (float& value : x) {
+      uint32_t bits = static_cast<uint32_t>(random());  // any float at all: NaNs, infinities, denormals
+      const uint32_t special[] = {bits, bits & 0xffff8000U, (bits & 0xffff0000U) | 0x8000U,
+                                  bits & 0x807fffffU, bits | 0x7f000000U};
+      value = std::bit_cast<float>(special[uniform(random, 0, 4)]);
+    }
+    for (const KernelTable* table : supported_kernels()) {
+      Activations activations;
+      activations.reserve(14, n_in, {.bf16 = true});
+      const int row = uniform(random, 0, 13), half = n_in / 64 * 32;
+      if (half > 0) activations.set_part_with(*table, row, 0, half, x.data());
+      activations.set_part_with(*table, row, half, n_in - half, x.data() + half);
+      std::vector<float> got(x.size());
+      activations.get_row(row, got.data());
+      for (size_t k = 0; k < x.size(); ++k) {
+        ASSERT_EQ(std::isnan(got[k]), std::isnan(x[k])) << isa_name(table->isa) << " seed " << test_seed();
+        if (std::isnan(x[k])) continue;
+        const float expected = std::isinf(x[k]) ? x[k] : nearest_bf16(x[k]);
+        ASSERT_TRUE(same_bits({&got[k], 1}, {&expected, 1}))
+            << isa_name(table->isa) << " " << x[k] << " became " << got[k] << " seed " << test_seed();
+      }
+    }
+  }
+}
+
 TEST(Invariance, QuantisationErrorIsHalfAStep) {
   Random random(test_seed());
   for (const KernelTable* table : supported_kernels()) {
     const std::vector<float> x = normal_vector(random, 320);
     Activations activations;
-    activations.reserve(1, 320, true, false);
+    activations.reserve(1, 320, {.int8_blocks = true});
     activations.set_part_with(*table, 0, 0, 320, x.data());
     std::vector<float> back(320);
     activations.get_row(0, back.data());

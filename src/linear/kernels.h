@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inner kernels of linear/, one table per instruction set. All tables give the same bits: every output
-// element is
+// The inner kernels of linear/, one table per instruction set. All tables give the same bits, bf16 weights
+// excepted: every output element is
 //     for each block of 32 channels, in order; for each of its scales (1, or 2 for blocks of 16):
 //       dot  = exact integer sum of code * activation (formats with has_min), or of (code - offset) *
 //       activation sum  = fma(float(dot), scale * activation_scale, sum) sum  = fma(min, activation_scale *
 //       float(sum of activations), sum)        formats with has_min
 // and for float weights: part = 0; part = fma(weight, input, part) over 32 channels in order; sum = sum +
-// part.
+// part. For bf16 weights the input is rounded to bf16, and AVX-512 adds two channels per step with VDPBF16PS,
+// whose rounding between the two, and whose flushing of denormals, are its own: each table keeps its own
+// fixed order, but their bits differ.
+//
+// f16 weights stay with f32 inputs: they would be exact as a sum of two bf16 numbers, but two VDPBF16PS take
+// as long as the two FMAs that they replace, and the input would have to be rounded.
 #pragma once
 
 #include <array>
@@ -41,17 +46,20 @@ struct GateTileArgs {
   const float* up = nullptr;              // the same shape
   int n_rows = 0;                         // the first rows of the tile
   const QuantizedSlots* slots = nullptr;  // the block in row 0 of the tile, or null
-  float* values = nullptr;                // [kTileRows][32], or null
+  bf16_t* rounded = nullptr;              // [kTileRows][32], or null
+  float* values = nullptr;                // the same shape, or null
 };
 
 struct KernelTable {
   Isa isa;
   std::array<void (*)(const TileArgs&), kFormatCount> tile;  // by FormatId
   void (*quantize)(const float* x, int n_blocks, const QuantizedSlots& out);
+  // round_activation() of one row; a block of 32 lies kTileRows * 32 elements behind the one before it.
+  void (*round)(const float* x, int n_blocks, bf16_t* out);
   // out[i] = silu(gate[i]) * up[i], or gelu; n is a multiple of 16. silu(x) = x / (1 + exp(-x)), exp within
   // 1e-6.
   void (*gate_up)(Gate kind, const float* gate, const float* up, int n, float* out);
-  void (*gate_tile)(const GateTileArgs& args);  // gate_up and quantize in one pass
+  void (*gate_tile)(const GateTileArgs& args);  // gate_up, quantize and round in one pass
 };
 
 extern const KernelTable kPortableKernels;

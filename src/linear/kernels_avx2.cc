@@ -180,6 +180,7 @@ constinit const KernelTable kAvx2Kernels{
      avx2::quantised_tile<FormatId::q5_k>, avx2::quantised_tile<FormatId::q6_k>,
      avx2::float_tile<FormatId::f16>, avx2::float_tile<FormatId::bf16>, avx2::float_tile<FormatId::f32>},
     avx2::quantize,
+    avx2::round,
     avx2::gate_up,
     avx2::gate_tile};
 

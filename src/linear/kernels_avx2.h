@@ -11,6 +11,7 @@ void quantised_tile(const TileArgs& args);  // kernels_avx2.cc
 template <FormatId kId>
 void float_tile(const TileArgs& args);                                   // kernels_avx2_float.cc
 void quantize(const float* x, int n_blocks, const QuantizedSlots& out);  // kernels_avx2_rows.cc
+void round(const float* x, int n_blocks, bf16_t* out);
 void gate_up(Gate kind, const float* gate, const float* up, int n, float* out);
 void gate_tile(const GateTileArgs& args);
 

@@ -14,9 +14,23 @@ template <Codes kCodes>
 FC_INLINE __m256 load_channel(const std::byte* record, int channel, int column) {
   const int index = channel * kStripColumns + column;
   if constexpr (kCodes == Codes::f32) return _mm256_loadu_ps(reinterpret_cast<const float*>(record) + index);
-  const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(record + index * 2));
-  if constexpr (kCodes == Codes::f16) return _mm256_cvtph_ps(halves);
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  if constexpr (kCodes == Codes::f16) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(record + index * 2)));
+  }
+  const std::byte* pair = record + float_index(Codes::bf16, channel / 2 * 2, column) * 2;
+  const __m256i both = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(pair));
+  return _mm256_castsi256_ps(channel % 2 == 0
+                                 ? _mm256_slli_epi32(both, 16)
+                                 : _mm256_and_si256(both, _mm256_set1_epi32(static_cast<int>(0xffff0000U))));
+}
+
+// One block of kRows rows as f32: cheaper than widening an input for each channel and row.
+template <int kRows>
+FC_INLINE void widen(const bf16_t* from, float* to) {
+  for (int i = 0; i < kRows * kBlockChannels; i += 8) {
+    const __m128i rounded = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i));
+    _mm256_store_ps(to + i, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(rounded), 16)));
+  }
 }
 
 template <int kRows>
@@ -38,8 +52,15 @@ void part_of(const TileArgs& args, int row, int column) {
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r) sums[r] = _mm256_setzero_ps();
   const std::byte* record = args.strip;
-  const float* x = args.input.values + row * kBlockChannels;
-  for (int b = 0; b < args.n_blocks; ++b, record += kFormat.record_bytes(), x += kTileRows * kBlockChannels) {
+  alignas(32) float wide[kRows * kBlockChannels];
+  for (int b = 0; b < args.n_blocks; ++b, record += kFormat.record_bytes()) {
+    const size_t first = static_cast<size_t>(b * kTileRows + row) * kBlockChannels;
+    const float* x = wide;
+    if constexpr (kFormat.codes == Codes::bf16) {
+      widen<kRows>(args.input.rounded + first, wide);
+    } else {
+      x = args.input.values + first;
+    }
     __m256 part[kRows];
 #pragma GCC unroll 6
     for (int r = 0; r < kRows; ++r) part[r] = _mm256_setzero_ps();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantisation of activations, and the gates, on AVX2.
+// Quantisation and rounding of activations, and the gates, on AVX2.
 #include "base/simd.h"
 #include "linear/gate_math.h"
 #include "linear/kernels_avx2.h"
@@ -71,14 +71,47 @@ FC_INLINE void quantise_block(const __m256 (&x)[4], int block, const QuantizedSl
                     _mm_cvtsi128_si32(_mm256_extracti128_si256(sums, 1)));
 }
 
+// round_activation() of 8 numbers, each in the low half of its lane.
+FC_INLINE __m256i round_eight(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x), magnitude = magnitude_bits(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i nearest = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
+  const __m256i nan = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32(0x7f800000));
+  const __m256i tiny = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x00800000), magnitude);
+  __m256i result = _mm256_blendv_epi8(nearest, quiet, nan);
+  result = _mm256_blendv_epi8(result, _mm256_and_si256(bits, _mm256_set1_epi32(INT32_MIN)), tiny);
+  return _mm256_srli_epi32(result, 16);
+}
+
+FC_INLINE void round_block(const __m256 (&x)[4], bf16_t* out) {
+  for (int i = 0; i < 2; ++i) {
+    // The pack interleaves 128-bit halves; the permutation puts them back in order.
+    const __m256i packed = _mm256_packus_epi32(round_eight(x[2 * i]), round_eight(x[2 * i + 1]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i * 16), _mm256_permute4x64_epi64(packed, 0xd8));
+  }
+}
+
+FC_INLINE void load_block(const float* x, __m256 (&values)[4]) {
+  for (int i = 0; i < 4; ++i) values[i] = _mm256_loadu_ps(x + i * 8);
+}
+
 }  // namespace
 
 void quantize(const float* x, int n_blocks, const QuantizedSlots& out) {
   const QuantizedSlots to = out;  // a copy that no store can alias
   for (int b = 0; b < n_blocks; ++b, x += kBlockChannels) {
-    const __m256 values[4] = {_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8), _mm256_loadu_ps(x + 16),
-                              _mm256_loadu_ps(x + 24)};
+    __m256 values[4];
+    load_block(x, values);
     quantise_block(values, b, to);
+  }
+}
+
+void round(const float* x, int n_blocks, bf16_t* out) {
+  for (int b = 0; b < n_blocks; ++b, x += kBlockChannels, out += kTileRows * kBlockChannels) {
+    __m256 values[4];
+    load_block(x, values);
+    round_block(values, out);
   }
 }
 
@@ -97,6 +130,7 @@ void gate_tile(const GateTileArgs& args) {
       values[i] = gate_ps(args.kind, _mm256_load_ps(args.gate + at), _mm256_load_ps(args.up + at));
       if (args.values != nullptr) _mm256_storeu_ps(args.values + r * kBlockChannels + i * 8, values[i]);
     }
+    if (args.rounded != nullptr) round_block(values, args.rounded + r * kBlockChannels);
     slots.row = r;
     if (args.slots != nullptr) quantise_block(values, 0, slots);
   }

@@ -178,9 +178,9 @@ constinit const KernelTable kAvx512Kernels{
      avx512::quantised_tile<FormatId::q8_0>, avx512::quantised_tile<FormatId::q2_k>,
      avx512::quantised_tile<FormatId::q3_k>, avx512::quantised_tile<FormatId::q4_k>,
      avx512::quantised_tile<FormatId::q5_k>, avx512::quantised_tile<FormatId::q6_k>,
-     avx512::float_tile<FormatId::f16>, avx512::float_tile<FormatId::bf16>,
-     avx512::float_tile<FormatId::f32>},
+     avx512::float_tile<FormatId::f16>, avx512::bf16_tile, avx512::float_tile<FormatId::f32>},
     avx512::quantize,
+    avx512::round,
     avx512::gate_up,
     avx512::gate_tile};
 

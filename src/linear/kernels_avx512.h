@@ -11,7 +11,9 @@ template <FormatId kId>
 void quantised_tile(const TileArgs& args);  // kernels_avx512.cc
 template <FormatId kId>
 void float_tile(const TileArgs& args);                                   // kernels_avx512_float.cc
+void bf16_tile(const TileArgs& args);                                    // kernels_avx512_bf16.cc
 void quantize(const float* x, int n_blocks, const QuantizedSlots& out);  // kernels_avx512_rows.cc
+void round(const float* x, int n_blocks, bf16_t* out);
 void gate_up(Gate kind, const float* gate, const float* up, int n, float* out);
 void gate_tile(const GateTileArgs& args);
 

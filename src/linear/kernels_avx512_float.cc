@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Float weights in f32 FMAs, quantisation of activations, and the gates: everything of the AVX-512 table that
-// is not an integer tile.
+// f32 and f16 weights in f32 FMAs.
 #include "base/simd.h"
 #include "linear/kernels_avx512.h"
 
@@ -17,9 +16,7 @@ namespace {
 template <Codes kCodes>
 FC_INLINE __m512 load_channel(const std::byte* record, int channel) {
   if constexpr (kCodes == Codes::f32) return _mm512_loadu_ps(record + channel * 64);
-  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(record + channel * 32));
-  if constexpr (kCodes == Codes::f16) return _mm512_cvtph_ps(halves);
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(record + channel * 32)));
 }
 
 template <int kRows>
@@ -88,7 +85,6 @@ void float_tile(const TileArgs& args) {
 }
 
 template void float_tile<FormatId::f16>(const TileArgs&);
-template void float_tile<FormatId::bf16>(const TileArgs&);
 template void float_tile<FormatId::f32>(const TileArgs&);
 
 }  // namespace fastcache::linear::avx512

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantisation of activations, and the gates.
+// Quantisation and rounding of activations, and the gates.
 #include "base/simd.h"
 #include "linear/gate_math.h"
 #include "linear/kernels_avx512.h"
@@ -69,12 +69,22 @@ FC_INLINE void quantise_block(__m512 low, __m512 high, int block, const Quantize
                     _mm_cvtsi128_si32(_mm256_extracti128_si256(sums, 1)));
 }
 
+FC_INLINE void round_block(__m512 low, __m512 high, bf16_t* out) {
+  _mm512_storeu_si512(out, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+}
+
 }  // namespace
 
 void quantize(const float* x, int n_blocks, const QuantizedSlots& out) {
   const QuantizedSlots to = out;  // a copy that no store can alias
   for (int b = 0; b < n_blocks; ++b, x += kBlockChannels) {
     quantise_block(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16), b, to);
+  }
+}
+
+void round(const float* x, int n_blocks, bf16_t* out) {
+  for (int b = 0; b < n_blocks; ++b, x += kBlockChannels, out += kTileRows * kBlockChannels) {
+    round_block(_mm512_loadu_ps(x), _mm512_loadu_ps(x + 16), out);
   }
 }
 
@@ -95,6 +105,7 @@ void gate_tile(const GateTileArgs& args) {
       _mm512_storeu_ps(args.values + r * kBlockChannels, low);
       _mm512_storeu_ps(args.values + r * kBlockChannels + 16, high);
     }
+    if (args.rounded != nullptr) round_block(low, high, args.rounded + r * kBlockChannels);
     slots.row = r;
     if (args.slots != nullptr) quantise_block(low, high, 0, slots);
   }

@@ -119,6 +119,14 @@ float load_weight(const std::byte* from) {
   }
 }
 
+template <Codes kCodes>
+void load_input(const ActivationTile& input, int block, int row, float* to) {
+  const size_t first = (static_cast<size_t>(block) * kTileRows + row) * kBlockChannels;
+  for (size_t i = 0; i < kBlockChannels; ++i) {
+    to[i] = kCodes == Codes::bf16 ? bf16_to_f32(input.rounded[first + i]) : input.values[first + i];
+  }
+}
+
 template <FormatId kId>
 void float_tile(const TileArgs& args) {
   constexpr Format kFormat = format_of(kId);
@@ -128,10 +136,12 @@ void float_tile(const TileArgs& args) {
   for (int b = 0; b < args.n_blocks; ++b) {
     const std::byte* record = args.strip + kFormat.record_bytes() * static_cast<size_t>(b);
     for (int i = 0; i < kBlockChannels * kStripColumns; ++i) {
-      weights[i] = load_weight<kFormat.codes>(record + static_cast<size_t>(i) * kBytes);
+      const size_t at = float_index(kFormat.codes, i / kStripColumns, i % kStripColumns);
+      weights[i] = load_weight<kFormat.codes>(record + at * kBytes);
     }
     for (int r = 0; r < args.n_rows; ++r) {
-      const float* x = args.input.values + (static_cast<size_t>(b) * kTileRows + r) * kBlockChannels;
+      float x[kBlockChannels];
+      load_input<kFormat.codes>(args.input, b, r, x);
       float part[kStripColumns] = {};
       for (int i = 0; i < kBlockChannels; ++i) {
         const float* w = weights + i * kStripColumns;
@@ -172,6 +182,15 @@ void quantize(const float* x, int n_blocks, const QuantizedSlots& out) {
   for (int b = 0; b < n_blocks; ++b) quantize_block(x + b * kBlockChannels, b, out);
 }
 
+void round_block(const float* x, bf16_t* out) {
+  for (int i = 0; i < kBlockChannels; ++i) out[i] = round_activation(x[i]);
+}
+
+void round(const float* x, int n_blocks, bf16_t* out) {
+  for (int b = 0; b < n_blocks; ++b, x += kBlockChannels, out += kTileRows * kBlockChannels)
+    round_block(x, out);
+}
+
 float exp_portable(float x) {
   x = x < kExpMax ? x : kExpMax;
   x = x > kExpMin ? x : kExpMin;
@@ -205,6 +224,7 @@ void gate_tile(const GateTileArgs& args) {
       gate_up(args.kind, args.gate + at, args.up + at, kStripColumns, channels + i * kStripColumns);
     }
     if (args.values != nullptr) std::memcpy(args.values + r * kBlockChannels, channels, sizeof channels);
+    if (args.rounded != nullptr) round_block(channels, args.rounded + r * kBlockChannels);
     if (args.slots != nullptr) {
       QuantizedSlots slots = *args.slots;
       slots.row = r;
@@ -223,6 +243,7 @@ constinit const KernelTable kPortableKernels{
      quantised_tile<FormatId::q6_k>, float_tile<FormatId::f16>, float_tile<FormatId::bf16>,
      float_tile<FormatId::f32>},
     quantize,
+    round,
     gate_up,
     gate_tile};
 

@@ -3,9 +3,10 @@
 //
 // Quantised weights: unsigned 4- or 8-bit codes with a scale and a min per block, 16 output columns
 // interleaved; inputs are quantised to int8 with one scale per 32 channels, once per input. The mapping from
-// the file's type is exact. Float weights (f32, f16, bf16) keep their storage type and are multiplied in f32.
-// An output element is summed in one fixed order over the input channels (kernels.h states it): its bits
-// depend on neither the number of rows, the tile shape, the number of threads, nor the instruction set.
+// the file's type is exact. Float weights keep their storage type: f32 and f16 are multiplied with f32
+// inputs, bf16 with inputs rounded to bf16, once per input; all sums are f32. An output element is summed in
+// one fixed order over the input channels (kernels.h states it): its bits depend on neither the number of
+// rows, the tile shape nor the number of threads; nor, bf16 weights excepted, on the instruction set.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +15,7 @@
 #include <span>
 #include <string>
 
+#include "base/bf16.h"
 #include "base/work_range.h"
 #include "linear/aligned_buffer.h"
 #include "linear/weight_arena.h"
@@ -33,7 +35,14 @@ struct ActivationTile;
 struct QuantizedSlots;
 struct KernelTable;
 
-enum class InputKind { int8_blocks, f32 };  // what a packed matrix multiplies with
+// What packed matrices multiply with: which forms of their input must be there.
+struct InputForms {
+  bool int8_blocks = false;  // quantised weights
+  bool bf16 = false;         // bf16 weights
+  bool f32 = false;          // f16 and f32 weights
+
+  InputForms& operator|=(InputForms other);
+};
 
 // Packed weights; immutable, read by all threads. Several sources with the same n_in may be stacked along the
 // outputs (q/k/v, gate/up): each segment keeps its own exact type.
@@ -46,9 +55,9 @@ class PackedMatrix {
 
   int n_out() const;
   int n_in() const;
-  size_t bytes() const;              // held in memory
-  std::string description() const;   // "q4 x 576, q8 x 192"
-  bool needs(InputKind kind) const;  // which inputs matmul() will read; a mixed stack needs both
+  size_t bytes() const;             // held in memory
+  std::string description() const;  // "q4 x 576, q8 x 192"
+  InputForms input_forms() const;   // what matmul() will read; a mixed stack needs several
 
   struct Impl;
   const Impl& impl() const { return *impl_; }
@@ -78,10 +87,10 @@ void get_row(const PackedMatrix& matrix, int row, float* out);
 // The input rows of a matmul, in the forms that its weights need. Owned by the step context and reused;
 // reserve() on the engine thread, then each row is filled by exactly one thread. Rows lie in tiles of 12 that
 // share cache lines: threads that fill 12 neighbours each do not disturb one another. A NaN or an infinity
-// makes its whole block NaN.
+// makes its whole block NaN in the int8 form.
 class Activations {
  public:
-  void reserve(int n_rows, int n_in, bool int8_blocks, bool f32);
+  void reserve(int n_rows, int n_in, InputForms forms);
 
   // Fills row from x [n_in]. Thread-safe for different rows. First channel and length let a producer fill
   // parts of a row (both multiples of 32).
@@ -90,22 +99,23 @@ class Activations {
 
   int n_in() const { return n_in_; }
   int n_rows() const { return n_rows_; }
-  bool has_int8() const { return has_int8_; }
-  bool has_f32() const { return has_f32_; }
+  InputForms forms() const { return forms_; }
 
-  // What a matmul sees of a row: the int8 form dequantised if there is one, else the f32 values. out: [n_in].
+  // What a matmul sees of a row: the int8 form dequantised if there is one, else the bf16 form, else the f32
+  // values. out: [n_in].
   void get_row(int row, float* out) const;
 
   // Private to linear/: the layout of activations_layout.h.
   ActivationTile tile(int index) const;
   QuantizedSlots slots(int row, int first_channel);
+  bf16_t* rounded_slot(int row, int first_channel);
   float* value_slot(int row, int first_channel);
   void set_part_with(const KernelTable& table, int row, int first_channel, int n_channels, const float* x);
 
  private:
   int n_rows_ = 0, n_in_ = 0;
-  bool has_int8_ = false, has_f32_ = false;
-  size_t offsets_[6] = {};  // of the arrays of a tile of rows, in bytes
+  InputForms forms_;
+  size_t offsets_[7] = {};  // of the arrays of a tile of rows, in bytes
   size_t tile_bytes_ = 0;
   AlignedBuffer memory_;
 };

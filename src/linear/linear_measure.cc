@@ -81,10 +81,10 @@ class Bench {
     const size_t copies = shape.cold ? std::clamp<size_t>(kColdBytes / weights_[0].bytes(), 1, 512) : 1;
     while (weights_.size() < copies) weights_.push_back(packed_weights(shape));
     x_ = random_values(static_cast<size_t>(shape.n_rows) * shape.n_in);
-    input_.reserve(shape.n_rows, shape.n_in, weights_[0].needs(InputKind::int8_blocks),
-                   weights_[0].needs(InputKind::f32));
+    const InputForms forms = weights_[0].input_forms();
+    input_.reserve(shape.n_rows, shape.n_in, forms);
     out_.resize(static_cast<size_t>(shape.n_rows) * shape.n_out);
-    gated_.reserve(shape.n_rows, std::max(32, shape.n_out / 2 / 32 * 32), true, false);
+    gated_.reserve(shape.n_rows, std::max(32, shape.n_out / 2 / 32 * 32), forms);
   }
 
   double fill_input() {

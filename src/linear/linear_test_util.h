@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -120,7 +121,7 @@ inline Activations filled(const KernelTable& table, const PackedMatrix& weights,
                           int n_rows) {
   Activations activations;
   const int n_in = weights.n_in();
-  activations.reserve(n_rows, n_in, weights.needs(InputKind::int8_blocks), weights.needs(InputKind::f32));
+  activations.reserve(n_rows, n_in, weights.input_forms());
   for (int r = 0; r < n_rows; ++r) {
     activations.set_part_with(table, r, 0, n_in, x.data() + static_cast<size_t>(r) * n_in);
   }

@@ -17,8 +17,8 @@ bool is_gate(Epilogue epilogue) { return epilogue == Epilogue::silu_mul || epilo
 void check(const MatmulArgs& args) {
   assert(args.weights != nullptr && args.input != nullptr && args.n_rows <= args.input->n_rows());
   assert(args.weights->n_in() == args.input->n_in());
-  assert(!args.weights->needs(InputKind::int8_blocks) || args.input->has_int8());
-  assert(!args.weights->needs(InputKind::f32) || args.input->has_f32());
+  [[maybe_unused]] const InputForms needed = args.weights->input_forms(), there = args.input->forms();
+  assert(needed.int8_blocks <= there.int8_blocks && needed.bf16 <= there.bf16 && needed.f32 <= there.f32);
   assert(args.weights->impl().gate_up == is_gate(args.epilogue));
   if (is_gate(args.epilogue)) {
     assert(args.out_activations != nullptr && args.out_activations->n_in() == args.weights->n_out() / 2);
@@ -28,6 +28,12 @@ void check(const MatmulArgs& args) {
     assert(args.epilogue != Epilogue::add || args.residual != nullptr);
   }
   (void)args;
+}
+
+// Of one block of a tile of rows, as a kernel of the format reads it.
+size_t input_bytes(const Format& format) {
+  if (!format.is_float()) return sizeof(QuantizedRecord) + sizeof(float) * kTileRows * format.sub_blocks;
+  return kTileRows * kBlockChannels * (format.codes == Codes::bf16 ? sizeof(bf16_t) : sizeof(float));
 }
 
 MatmulPlan plan(const MatmulArgs& args, int n_threads) {
@@ -40,10 +46,7 @@ MatmulPlan plan(const MatmulArgs& args, int n_threads) {
   shape.strips_per_unit = weights.gate_up ? 4 : 1;
   shape.n_units = weights.n_strips / shape.strips_per_unit;
   shape.strip_bytes = static_cast<int>(weights.strip_bytes(weights.segments[0].format));
-  const size_t block_bytes = format.is_float()
-                                 ? sizeof(float) * kTileRows * kBlockChannels
-                                 : sizeof(QuantizedRecord) + sizeof(float) * kTileRows * format.sub_blocks;
-  shape.tile_bytes = static_cast<int>(block_bytes) * n_blocks;
+  shape.tile_bytes = static_cast<int>(input_bytes(format)) * n_blocks;
   shape.n_threads = n_threads;
   return plan_matmul(shape);
 }
@@ -135,8 +138,9 @@ class Worker {
       gate.gate = sums[0];
       gate.up = sums[2];
       gate.n_rows = rows_of(tile);
-      gate.slots = to.has_int8() ? &slots : nullptr;
-      gate.values = to.has_f32() ? to.value_slot(first_row, first_channel) : nullptr;
+      gate.slots = to.forms().int8_blocks ? &slots : nullptr;
+      gate.rounded = to.forms().bf16 ? to.rounded_slot(first_row, first_channel) : nullptr;
+      gate.values = to.forms().f32 ? to.value_slot(first_row, first_channel) : nullptr;
       table_.gate_tile(gate);
     }
   }

@@ -72,7 +72,7 @@ void pack_row(const SourceType& type, const std::byte* row, int n_blocks, int co
     if (format.is_float()) {
       const size_t bytes = type.block_bytes;
       for (int i = 0; i < kBlockChannels; ++i) {
-        std::memcpy(record + static_cast<size_t>(i * kStripColumns + column) * bytes,
+        std::memcpy(record + float_index(format.codes, i, column) * bytes,
                     row + static_cast<size_t>(b * kBlockChannels + i) * bytes, bytes);
       }
       continue;
@@ -114,11 +114,14 @@ std::string PackedMatrix::description() const {
   return text;
 }
 
-bool PackedMatrix::needs(InputKind kind) const {
+InputForms PackedMatrix::input_forms() const {
+  InputForms forms;
   for (const Segment& segment : impl_->segments) {
-    if (format_of(segment.format).is_float() == (kind == InputKind::f32)) return true;
+    const Format& format = format_of(segment.format);
+    const bool bf16 = format.codes == Codes::bf16;
+    forms |= {.int8_blocks = !format.is_float(), .bf16 = bf16, .f32 = format.is_float() && !bf16};
   }
-  return false;
+  return forms;
 }
 
 bool can_pack(int ggml_type) { return find_source_type(ggml_type) != nullptr; }

@@ -62,7 +62,8 @@ TEST(Pack, StacksDifferentTypesAndKeepsEachExact) {
 
 TEST(Pack, TakesNoMoreMemoryThanTheFileForFourAndEightBitTypes) {
   Random random(test_seed());
-  for (ggml_type type : {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q8_0, GGML_TYPE_F16, GGML_TYPE_F32}) {
+  for (ggml_type type :
+       {GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q8_0, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_F32}) {
     const Weights weights = quantised_weights(random, type, 64, 256);
     const WeightSource source = weights.source();
     EXPECT_EQ(pack({&source, 1}).bytes(), weights.file.size()) << ggml_type_name(type);
@@ -72,12 +73,19 @@ TEST(Pack, TakesNoMoreMemoryThanTheFileForFourAndEightBitTypes) {
 TEST(Pack, DescribesItselfAndItsNeeds) {
   Random random(test_seed());
   const Weights a = quantised_weights(random, GGML_TYPE_Q4_1, 40, 256),
-                b = quantised_weights(random, GGML_TYPE_BF16, 16, 256);
-  const WeightSource sources[] = {a.source(), b.source()};
-  const PackedMatrix both = pack(sources), first = pack({sources, 1});
-  EXPECT_EQ(both.description(), "Q4_1 x 40, BF16 x 16");
-  EXPECT_TRUE(both.needs(InputKind::int8_blocks) && both.needs(InputKind::f32));
-  EXPECT_TRUE(first.needs(InputKind::int8_blocks) && !first.needs(InputKind::f32));
+                b = quantised_weights(random, GGML_TYPE_BF16, 16, 256),
+                c = quantised_weights(random, GGML_TYPE_F16, 8, 256);
+  const WeightSource sources[] = {a.source(), b.source(), c.source()};
+  const std::span<const WeightSource> all(sources);
+  EXPECT_EQ(pack(all).description(), "Q4_1 x 40, BF16 x 16, F16 x 8");
+  const auto needs = [&](size_t first, size_t n) {
+    const InputForms forms = pack(all.subspan(first, n)).input_forms();
+    return std::array{forms.int8_blocks, forms.bf16, forms.f32};
+  };
+  EXPECT_EQ(needs(0, 1), (std::array{true, false, false}));
+  EXPECT_EQ(needs(1, 1), (std::array{false, true, false}));
+  EXPECT_EQ(needs(2, 1), (std::array{false, false, true}));
+  EXPECT_EQ(needs(0, 3), (std::array{true, true, true}));
 }
 
 std::string message_of(const std::vector<WeightSource>& sources, Code code) {

@@ -20,7 +20,7 @@ class Family {
   virtual ~Family() = default;
 
   virtual const attention::RopeTable& rope() const = 0;
-  virtual StepContext::InputForms input_forms() const = 0;
+  virtual linear::InputForms input_forms() const = 0;
   virtual size_t weight_bytes() const = 0;  // packed, in memory
 
   // Appends all operations from tokens to logits. The family must outlive the graph.

@@ -31,14 +31,13 @@ class Llama final : public Family {
   Llama(const GgufFile& file, const HParams& hparams, ComputePool& pool);
 
   const attention::RopeTable& rope() const override { return rope_; }
-  StepContext::InputForms input_forms() const override { return forms_; }
+  linear::InputForms input_forms() const override { return forms_; }
   size_t weight_bytes() const override;
   void build_graph(StepGraph& graph, StepContext& context) const override;
 
  private:
   LayerSources take_layer(TensorReader& tensors, int index);
   void pack_all(const std::vector<LayerSources>& sources, linear::WeightArena& arena, ComputePool& pool);
-  void note_forms(const linear::PackedMatrix& matrix);
   const linear::PackedMatrix& head() const { return head_ ? *head_ : embedding_; }
 
   HParams hparams_;
@@ -47,7 +46,7 @@ class Llama final : public Family {
   linear::PackedMatrix embedding_;            // [n_vocab, n_embd]; the output head too where that is tied
   std::optional<linear::PackedMatrix> head_;  // [n_vocab, n_embd]
   std::vector<Layer> layers_;
-  StepContext::InputForms forms_;
+  linear::InputForms forms_;
 };
 
 std::vector<float> to_vector(const Tensor& tensor) {
@@ -92,9 +91,11 @@ Llama::Llama(const GgufFile& file, const HParams& hparams, ComputePool& pool) : 
     head_ = linear::pack(std::span(&source, 1), &arena);
   }
   for (const Layer& layer : layers_) {
-    for (const auto* matrix : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) note_forms(*matrix);
+    for (const auto* matrix : {&layer.qkv, &layer.output, &layer.gate_up, &layer.down}) {
+      forms_ |= matrix->input_forms();
+    }
   }
-  note_forms(this->head());
+  forms_ |= this->head().input_forms();
 }
 
 void Llama::pack_all(const std::vector<LayerSources>& sources, linear::WeightArena& arena,
@@ -118,11 +119,6 @@ void Llama::pack_all(const std::vector<LayerSources>& sources, linear::WeightAre
     }
   });
   if (failure) std::rethrow_exception(failure);
-}
-
-void Llama::note_forms(const linear::PackedMatrix& matrix) {
-  forms_.int8_blocks |= matrix.needs(linear::InputKind::int8_blocks);
-  forms_.f32 |= matrix.needs(linear::InputKind::f32);
 }
 
 size_t Llama::weight_bytes() const {

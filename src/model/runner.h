@@ -35,7 +35,7 @@ class Runner {
   const HParams& hparams_;
   const kv::PagePool& pages_;
   ComputePool& compute_;
-  StepContext::InputForms forms_;
+  linear::InputForms forms_;
   attention::AttentionShape shape_;
   StepContext context_;
   StepGraph graph_;

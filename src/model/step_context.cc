@@ -15,7 +15,7 @@ void reserve(std::vector<float>& buffer, int n_rows, int width) {
 
 }  // namespace
 
-void StepContext::begin_step(std::span<const StepSequence> step, InputForms forms) {
+void StepContext::begin_step(std::span<const StepSequence> step, linear::InputForms forms) {
   sequences = step;
   rows.clear();
   logit_rows.clear();
@@ -38,9 +38,9 @@ void StepContext::begin_step(std::span<const StepSequence> step, InputForms form
   reserve(qkv, n_rows(), (h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
   reserve(attention_out, n_rows(), h.n_heads * h.head_dim);
   reserve(logits, n_logit_rows(), h.n_vocab);
-  embd_input.reserve(n_rows(), h.n_embd, forms.int8_blocks, forms.f32);
-  attention_input.reserve(n_rows(), h.n_heads * h.head_dim, forms.int8_blocks, forms.f32);
-  ffn_input.reserve(n_rows(), h.n_ff, forms.int8_blocks, forms.f32);
+  embd_input.reserve(n_rows(), h.n_embd, forms);
+  attention_input.reserve(n_rows(), h.n_heads * h.head_dim, forms);
+  ffn_input.reserve(n_rows(), h.n_ff, forms);
 }
 
 void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape) {

@@ -70,11 +70,7 @@ struct StepContext {
 
   // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
   // the model's to say.
-  struct InputForms {
-    bool int8_blocks = false;
-    bool f32 = false;
-  };
-  void begin_step(std::span<const StepSequence> step, InputForms forms);
+  void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
   void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape);
 };
 

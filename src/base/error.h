@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one exception type for input from outside, and what becomes of its codes. Scarcity (no page, queue full) is
-// a value, never an Error; our own bugs assert.
+// The one exception type for input from outside, and what becomes of its codes. Scarcity (no page, queue
+// full) is a value, never an Error; our own bugs assert.
 #pragma once
 
 #include "fastcache/error.h"

@@ -44,8 +44,8 @@ struct PageRef {
 void write_row(const PageRef& page, KvType type, int head_dim, int row, const float* k, const float* v);
 // k, v: [head_dim], f32; either may be null.
 void read_row(const PageRef& page, KvType type, int head_dim, int row, float* k, float* v);
-// Rows [first_row, first_row + n) at once, several times faster than row by row; the same numbers as read_row.
-// k, v: [n, head_dim], f32; either may be null.
+// Rows [first_row, first_row + n) at once, several times faster than row by row; the same numbers as
+// read_row. k, v: [n, head_dim], f32; either may be null.
 void read_rows(const PageRef& page, KvType type, int head_dim, int first_row, int n, float* k, float* v);
 // Copies one row bit for bit between pages of the same type.
 void copy_row(const PageRef& from, int from_row, const PageRef& to, int to_row, KvType type, int head_dim);

@@ -110,12 +110,17 @@ void read_int8_keys(const std::byte* from, const float* scale, int head_dim, int
   }
 }
 
-void read_int8_values(const std::byte* from, const float* scale, int head_dim, int n, float* v) {
-  for (int r = 0; r < n; ++r)
+// Rows lie in fours, channel by channel. scale: [n]
+void read_int8_values(const std::byte* from, const float* scale, int head_dim, int first_row, int n,
+                      float* v) {
+  for (int r = 0; r < n; ++r) {
+    const int row = first_row + r;
+    const std::byte* four = from + static_cast<size_t>(row / 4) * head_dim * 4 + row % 4;
     for (int d = 0; d < head_dim; ++d) {
-      const size_t at = static_cast<size_t>(r) * head_dim + d;
-      v[at] = static_cast<float>(static_cast<int8_t>(from[at])) * scale[r];
+      v[static_cast<size_t>(r) * head_dim + d] =
+          static_cast<float>(static_cast<int8_t>(four[4 * static_cast<size_t>(d)])) * scale[r];
     }
+  }
 }
 
 }  // namespace
@@ -137,7 +142,7 @@ void read_rows(const PageRef& page, KvType type, int head_dim, int first_row, in
     case KvType::int8: {
       const float* scales = page.side + first_row;
       if (k != nullptr) read_int8_keys(keys, scales, head_dim, first_row, n, k);
-      if (v != nullptr) read_int8_values(values + first, scales + rows_per_page(type), head_dim, n, v);
+      if (v != nullptr) read_int8_values(values, scales + rows_per_page(type), head_dim, first_row, n, v);
       break;
     }
   }

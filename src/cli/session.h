@@ -16,7 +16,7 @@ namespace fastcache::cli {
 
 struct RunOptions {
   ModelOptions model;
-  engine::SamplingParams sampling;
+  SamplingParams sampling;
   std::string prompt;
   bool has_prompt = false;
   std::string system;

@@ -3,9 +3,7 @@
 // where its answer is read. The names are those that `vllm bench serve` reports.
 #pragma once
 
-#include <cstdint>
 #include <functional>
-#include <limits>
 #include <string>
 
 #include "bench/serving_load.h"

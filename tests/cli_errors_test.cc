@@ -223,5 +223,26 @@ TEST_F(CliErrors, Bench) {
   expect_error(Code::bad_request, "--repeat", {"bench", "--repeat", "0"});
 }
 
+TEST_F(CliErrors, BenchOfRequests) {
+  const auto bench = [](std::vector<std::string> more) {
+    more.insert(more.begin(), {"bench", "-m", tiny(), "-t", "1"});
+    return more;
+  };
+  expect_error(Code::bad_request, "at least 1", bench({"--requests", "0"}));
+  expect_error(Code::bad_request, "--rate requires --requests", bench({"--rate", "1"}));
+  expect_error(Code::bad_request, "rate of nan", bench({"--requests", "2", "--rate", "nan"}));
+  expect_error(Code::bad_request, "--prefill", bench({"--requests", "2", "--prefill", "8"}));
+  expect_error(Code::bad_request, "--ratio", bench({"--requests", "2", "--ratio", "0.5"}));
+  const std::vector<std::string> fits{"--requests", "2", "--prompt-tokens", "100"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), fits.begin(), fits.end());
+    return bench(more);
+  };
+  expect_error(Code::context_too_long, "context of 256", with({"--generate-tokens", "157"}));
+  expect_error(Code::pool_too_small, "100 prompt tokens", with({"--pool", "16KiB"}));
+  expect_error(Code::not_found, "press 'squash'", with({"--press", "squash", "--ratio", "0.5"}));
+  expect_error(Code::bad_request, "\"lifo\"", with({"--policy", "lifo"}));
+}
+
 }  // namespace
 }  // namespace fastcache

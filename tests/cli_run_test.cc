@@ -185,6 +185,8 @@ TEST_F(Cli, HelpSaysUnitsAndDefaults) {
                            "=512", "0 = one per core", "=bf16", "=0.95"})
     EXPECT_NE(help("run").find(part), std::string::npos) << part;
   EXPECT_NE(help("bench").find("in tokens [1000,4000]"), std::string::npos);
+  for (const char* part : {"per second, 0 or inf = all at once", "=dynamic", "each random prompt, in tokens"})
+    EXPECT_NE(help("bench").find(part), std::string::npos) << part;
   EXPECT_NE(help("info").find("=1GiB"), std::string::npos);
   EXPECT_NE(help("models").find("cache folder"), std::string::npos);
   const std::string program = run_fastcache({"--help"}).out;
@@ -203,6 +205,24 @@ TEST_F(Cli, BenchWritesATableAndJson) {
   const auto json = nlohmann::json::parse(json_file);
   EXPECT_EQ(json.at("prefill").size(), 2u);
   EXPECT_GT(json.at("decode").at(0).at("tokens_per_s").get<double>(), 0);
+}
+
+TEST_F(Cli, BenchOfRequestsWritesATableAndJson) {
+  const ChildResult result = run_fastcache(
+      {"bench", "-m", tiny(), "-t", "1", "--requests", "4", "--rate", "200", "--prompt-tokens", "100",
+       "--generate-tokens", "5", "--press", "knorm", "--ratio", "0.5", "--json", file("serving.json")});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_NE(result.out.find("TTFT"), std::string::npos);
+  EXPECT_NE(result.out.find("seed 0"), std::string::npos);
+  std::ifstream json_file(file("serving.json"));
+  const auto json = nlohmann::json::parse(json_file);
+  EXPECT_EQ(json.at("completed"), 4);
+  EXPECT_EQ(json.at("total_output_tokens"), 20);
+  EXPECT_EQ(json.at("rows_after_compression"), 4 * 4 * 50);  // 2 layers, 2 KV heads
+  for (const std::string of : {"ttft", "tpot", "itl", "e2el"}) {
+    for (const std::string which : {"mean_", "median_", "p99_"})
+      EXPECT_GT(json.at(which + of + "_ms").get<double>(), 0) << which << of;
+  }
 }
 
 TEST(CliEmbedded, KnowsTheCapitalOfFrance) {

@@ -3,7 +3,6 @@
 #include <array>
 #include <charconv>
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -12,7 +11,9 @@
 #include "base/log.h"
 #include "bench/kernel_speed.h"
 #include "bench/raw_speed.h"
+#include "cli/bench_serving.h"
 #include "cli/commands.h"
+#include "cli/json_file.h"
 #include "cli/options.h"
 #include "model/models.h"
 
@@ -28,6 +29,8 @@ struct BenchOptions {
   int decode_tokens = 64;
   bool profile = false;
   bool kernels = false;
+  bool serving = false;  // --requests was given
+  bench::ServingOptions requests;
   std::string json_path;
 };
 
@@ -93,12 +96,6 @@ void print_table(const bench::RawBenchResults& results) {
   }
 }
 
-// Before the work, which takes minutes. An older result stays until there is a new one.
-void check_writable(const std::string& path) {
-  if (path.empty() || path == "-") return;
-  if (!std::ofstream(path, std::ios::app)) throw Error{Code::io, fmt::format("{} cannot be written", path)};
-}
-
 void print_kernels(const bench::KernelReport& report) {
   const MachinePeak& peak = report.peak;
   std::printf("machine, %d threads: int8 %.0f GOP/s, bf16 %.0f GFLOP/s, f32 %.0f GFLOP/s, memory %.1f GB/s\n",
@@ -131,16 +128,6 @@ nlohmann::json to_json(const bench::KernelReport& report) {
   return json;
 }
 
-void write_json(const nlohmann::json& json, const std::string& path) {
-  if (path == "-") {
-    std::printf("%s\n", json.dump(2).c_str());
-    return;
-  }
-  std::ofstream file(path);
-  file << json.dump(2) << '\n';
-  if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
-}
-
 int run_kernels(const BenchOptions& options) {
   ComputePool compute(options.model.threads);
   const model::GgufFile file(model::find_model(options.model.model).string());
@@ -153,6 +140,7 @@ int run_kernels(const BenchOptions& options) {
 
 int run(BenchOptions options) {
   if (options.kernels) return run_kernels(options);
+  if (options.serving) return run_serving_bench(options.requests, options.model, options.json_path);
   for (const std::string& text : options.batches) options.cases.batches.push_back(parse_batch(text));
   if (options.cases.prefill_tokens.empty() && options.cases.decode_depths.empty() &&
       options.cases.batches.empty()) {
@@ -192,8 +180,7 @@ void add_bench_command(CLI::App& program, int& exit_code) {
       ->delimiter(',');
   command->add_option("--batch", options->batches, "SEQUENCESxPROMPTxGENERATED, all at once [32x1024x64]")
       ->delimiter(',');
-  command->add_option("--repeat", options->repeats, "repeats; the median counts")
-      ->capture_default_str()
+  command->add_option("--repeat", options->repeats, "repeats; the median counts [3; with --requests 1]")
       ->check(CLI::Range(1, 1000));
   command->add_option("--decode-tokens", options->decode_tokens, "decode steps in one repeat")
       ->capture_default_str()
@@ -201,8 +188,14 @@ void add_bench_command(CLI::App& program, int& exit_code) {
   command->add_flag("--profile", options->profile, "time of each operation");
   command->add_flag("--kernels", options->kernels,
                     "each kernel alone, as a share of what the machine can do");
+  CLI::Option* requests = add_serving_options(*command, options->requests);
+  for (const char* other :
+       {"--prefill", "--decode-depth", "--batch", "--decode-tokens", "--profile", "--kernels"})
+    requests->excludes(command->get_option(other));
   command->add_option("--json", options->json_path, "write JSON to this file, - for standard output");
-  command->callback([options, command, &exit_code] {
+  command->callback([options, command, requests, &exit_code] {
+    options->serving = requests->count() > 0;
+    if (command->count("--repeat") > 0) options->requests.repeats = options->repeats;
     options->whole_pool = command->count("--pool") > 0;
     exit_code = run(*options);
   });

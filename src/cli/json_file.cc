@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/json_file.h"
+
+#include <cstdio>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/log.h"
+
+namespace fastcache::cli {
+
+void check_writable(const std::string& path) {
+  if (path.empty() || path == "-") return;
+  if (!std::ofstream(path, std::ios::app)) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+}
+
+void write_json(const nlohmann::json& json, const std::string& path) {
+  if (path == "-") {
+    std::printf("%s\n", json.dump(2).c_str());
+    return;
+  }
+  std::ofstream file(path);
+  file << json.dump(2) << '\n';
+  if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+}
+
+}  // namespace fastcache::cli

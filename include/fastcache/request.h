@@ -84,7 +84,7 @@ struct Summary {
   double tpot_ms = 0;      // mean time between tokens, the first excluded
   // KV of the prompt, all layers and heads.
   size_t rows_before_compression = 0, rows_after_compression = 0;
-  size_t freed_bytes = 0;  // by compression, as the pool counts
+  size_t freed_bytes = 0;  // by compression, as the pool counts; what the prefix cache keeps included
 };
 
 }  // namespace fastcache

@@ -7,6 +7,7 @@
 // beginning, with the compression at the same place, and goes on as if nothing had happened.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -70,6 +71,7 @@ struct AnswerState {
   bool compressed = false;  // the press was here, since the sequence was last empty
   std::vector<press::PlannedHead>
       heads_to_compress;                // of a compression that found no pages, for the next step
+  int64_t bytes_freed = 0;              // by that compression, so far
   bool from_compressed_prefix = false;  // an earlier turn's rows came out of the cache
   bool ended = false;                   // finished, but its rows are still to be forked
   int steps_waited = 0;
@@ -83,6 +85,10 @@ struct AnswerState {
   // Up to where the tokens are fed before something else happens.
   int feed_end() const { return press_is_due() ? n_prompt() : static_cast<int>(tokens.size()); }
   int tokens_left() const { return feed_end() - sequence.token_count(); }
+  // No answer will ever need its rows: the request may have ended long ago.
+  bool is_over() const {
+    return ended && std::all_of(siblings.begin(), siblings.end(), [](const auto& s) { return s->ended; });
+  }
   // Answers that its rows will serve.
   int n_forks() const {
     return n_generated() == 0 && index == 0 && !ended ? request->n : 1 + static_cast<int>(siblings.size());

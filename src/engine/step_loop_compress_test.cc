@@ -38,7 +38,8 @@ class StepLoopCompress : public testing::Test {
     DriverOptions wide = options(0);
     wide.pool_bytes += static_cast<size_t>(n_uncompressed) * LoopModel::kHeads * ((kPrompt + 15) / 16) *
                        LoopModel::page_bytes();
-    wide.loop.step_tokens = kPrompt;
+    wide.loop.step_tokens = kPrompt + 2;  // a whole prompt, and two decode rows
+    wide.loop.policy = "fcfs";
     wide.loop.max_running = 1'000;
     wide.loop.prefix_cache = false;
     wide.loop.scheduler.lookahead_tokens = 0;
@@ -78,11 +79,11 @@ class StepLoopCompress : public testing::Test {
     return driver.collect(id);
   }
 
-  LoopModel model_{4'096};
+  LoopModel model_{4'096, 1};
 };
 
 TEST_F(StepLoopCompress, APoolOfKSequencesHoldsFourAndAHalfTimesAsManyCompressed) {
-  constexpr int kUncompressed = 20;
+  constexpr int kUncompressed = 16;
   const Most plain = most_running("none", kUncompressed + 5, kUncompressed);
   const Most compressed = most_running("knorm", 5 * kUncompressed, kUncompressed);
   EXPECT_EQ(plain.running, kUncompressed);
@@ -95,9 +96,11 @@ TEST_F(StepLoopCompress, UnevenBudgetsFreePageByPage) {
   driver.submit(LoopModel::compressed(640, 1, 30, "test_uneven", 0.6));
   while (driver.loop().stats().compressed_bytes == 0) driver.step();
   driver.loop().prefix_cache().clear();
-  // 4 heads share 4 * 256 rows: one keeps 640, one 382 and two a single one. That is 40 + 24 + 1 + 1 pages.
+  // 4 heads share 4 * 256 rows: one keeps its 640 where they are, one 382 and two a single one. That is 40 +
+  // 24 + 1 + 1 pages.
   const EngineStats stats = driver.loop().stats();
-  EXPECT_EQ(stats.compressed_bytes, 66 * LoopModel::page_bytes());
+  EXPECT_EQ(stats.compressed_bytes, 26 * LoopModel::page_bytes());
+  EXPECT_EQ(stats.prefill_bytes, 40 * LoopModel::page_bytes());
   EXPECT_EQ(stats.pool_bytes - stats.free_bytes, 66 * LoopModel::page_bytes());
   driver.run_to_the_end();
   const Collected& result = driver.collect(0);
@@ -168,6 +171,29 @@ TEST_F(StepLoopCompress, CompressedRowsAreForTheSamePressAndTenantOnly) {
   const Collected elsewhere = run(driver, stranger);
   EXPECT_EQ(elsewhere.summary.cached_tokens, 0);
   EXPECT_EQ(elsewhere.answers, run_alone(model_.model, model_.compute, stranger).answers);
+}
+
+// What is cached is planned for with upper bounds: they must not add up to more than the pool.
+TEST_F(StepLoopCompress, AConversationThatJustFitsGoesOn) {
+  for (int n_more = 1; n_more <= 34; ++n_more) {
+    const Request first = LoopModel::compressed(28, 1, 6, "knorm", 0.1);
+    const int n_prompt = 28 + 6 + n_more;
+    SCOPED_TRACE(testing::Message() << n_prompt << " tokens");
+    LoopDriver driver(model_.model, model_.compute, options(n_prompt + 1));
+    const Collected answer = run(driver, first);
+    Request second = next_turn(first, answer, n_more);
+    second.max_tokens = 1;
+    EXPECT_EQ(run(driver, second).answers[0].tokens.size(), 1u);
+  }
+}
+
+TEST_F(StepLoopCompress, NothingIsCompressedForAnswersThatAllEndedWithTheirFirstToken) {
+  LoopDriver driver(model_.model, model_.compute, options(2'000));
+  Request request = LoopModel::compressed(100, 1, 1, "knorm", 0.6);
+  request.n = 3;
+  driver.submit(request);
+  while (!driver.collect(0).ended) driver.step();
+  EXPECT_FALSE(driver.loop().has_work());
 }
 
 }  // namespace

@@ -47,9 +47,15 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
-  if (compressed) view.need.shared_tails = shape_.n_heads();  // at most: each head's last page may be copied
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
+  if (compressed) {
+    // At most: each head's last page may be copied. Bounds that come to more than all rows would take, alone
+    // and uncompressed, could keep a request out of an empty pool for ever.
+    view.need.shared_tails = shape_.n_heads();
+    if (view.pages_pinned + view.need.pages_for(view.prompt_tokens) > view.pages_alone)
+      return waiting_view(answer, false);
+  }
   return view;
 }
 
@@ -87,12 +93,15 @@ Plan StepLoop::make_plan() {
                        .evictable = static_cast<int64_t>(cache_.evictable_pages())};
   const int64_t step_pages = static_cast<int64_t>(options_.step_tokens) / shape_.rows() * shape_.n_heads() +
                              static_cast<int64_t>(answers_.size()) * shape_.n_heads();
-  const bool scarce = pool.available + pool.evictable < 2 * step_pages;
+  int64_t largest_waiting = 0;  // it may displace smaller priorities
   for (const auto& [id, answer] : answers_) {
-    if (answer->waiting)
-      waiting.push_back(waiting_view(*answer, static_cast<int>(waiting.size()) < kAskCacheFor));
-    else
-      running.push_back(running_view(*answer, scarce));
+    if (!answer->waiting) continue;
+    waiting.push_back(waiting_view(*answer, static_cast<int>(waiting.size()) < kAskCacheFor));
+    largest_waiting = std::max(largest_waiting, waiting.back().pages_alone);
+  }
+  const bool scarce = pool.available + pool.evictable < 2 * step_pages + largest_waiting;
+  for (const auto& [id, answer] : answers_) {
+    if (!answer->waiting) running.push_back(running_view(*answer, scarce));
   }
   return scheduler_.plan({.now_ms = now_ms(),
                           .pool = pool,

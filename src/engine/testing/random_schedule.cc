@@ -25,6 +25,8 @@ struct Schedule {
   LoopModel& model;
   const ScheduleSizes& sizes;
   Random random;
+  kv::AllocationFaults& faults;
+  bool with_faults = false;
   LoopDriver driver;
   std::vector<Submitted> submitted;
 };
@@ -43,9 +45,13 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
   Request request;
   request.tokens = random_prompt(random, sizes.most_own_tokens);
   request.max_tokens = between(random, 1, sizes.most_new_tokens);
-  request.n = between(random, 0, 4) == 0 ? between(random, 2, sizes.most_answers) : 1;
+  request.n = between(random, 0, 3) == 0 ? between(random, 2, sizes.most_answers) : 1;
   request.priority = between(random, 0, 5) == 0 ? between(random, -2, 2) : 0;
   request.sampling.ignore_eos = between(random, 0, 1) == 0;
+  if (between(random, 0, 3) == 0) {  // ends early, some of its answers with the first token
+    request.sampling.ignore_eos = false;
+    request.sampling.logit_bias = {{2, static_cast<float>(between(random, 0, 6))}};
+  }
   if (sizes.deadlines && between(random, 0, 4) == 0) request.deadline_ms = between(random, 1, 150);
   if (between(random, 0, 2) == 0) {
     request.sampling.temperature = 0.8f;
@@ -89,6 +95,7 @@ void run(Schedule& s) {
       s.driver.cancel(victim);
       s.submitted[static_cast<size_t>(victim)].cancelled = true;
     }
+    if (s.with_faults && between(s.random, 0, 7) == 0) s.faults.fail_after(between(s.random, 0, 5));
     s.driver.step();
     s.driver.loop().check();
   }
@@ -124,11 +131,13 @@ std::string compare(const Submitted& what, const Collected& here, const Collecte
 std::string run_random_schedule(LoopModel& model, uint64_t seed, const ScheduleSizes& sizes,
                                 ScheduleCounts& counts) {
   Random random(seed);
+  kv::AllocationFaults faults;
   DriverOptions options{.pool_bytes = LoopModel::pool_for(
                             between(random, sizes.least_pool_tokens, sizes.most_pool_tokens), sizes.kv_type),
                         .kv_type = sizes.kv_type,
                         .reserve_pages = LoopModel::kReservePages,
-                        .loop = {}};
+                        .loop = {},
+                        .faults = &faults};
   options.loop.step_tokens = between(random, 2, 64);
   options.loop.max_running = between(random, sizes.most_answers, 12);
   options.loop.policy = between(random, 0, 1) == 0 ? "fcfs" : "dynamic";
@@ -136,6 +145,8 @@ std::string run_random_schedule(LoopModel& model, uint64_t seed, const ScheduleS
   Schedule s{.model = model,
              .sizes = sizes,
              .random = random,
+             .faults = faults,
+             .with_faults = between(random, 0, 3) == 0,
              .driver = LoopDriver(model.model, model.compute, options),
              .submitted = {}};
   try {

@@ -190,54 +190,6 @@ TEST_F(StepLoopScarcity, WhatThePoolCanNeverHoldIsRefusedAndOthersGoOn) {
   expect_empty(driver);
 }
 
-TEST_F(StepLoopScarcity, APromptTooLargeForWhatIsFreeDisplacesSmallerPriority) {
-  DriverOptions unshared = options(600);
-  unshared.loop.prefix_cache = false;
-  LoopDriver driver(model_.model, model_.compute, unshared);
-  const int low = driver.submit(LoopModel::request(260, 1, 240));
-  for (int step = 0; step < 20; ++step) driver.step();
-  Request urgent = LoopModel::request(400, 2, 4);
-  urgent.priority = 1;
-  const int high = driver.submit(urgent);
-  while (!driver.collect(high).ended) driver.step();
-  EXPECT_FALSE(driver.collect(low).ended);
-  EXPECT_LT(driver.collect(low).answers[0].tokens.size(), 40u) << "it went on instead";
-  driver.run_to_the_end();
-  EXPECT_EQ(driver.collect(low).summary.preemptions, 1);
-  expect_empty(driver);
-}
-
-// Its first token was its end, the others wait for the compression's turn, and then the rows are taken away.
-TEST_F(StepLoopScarcity, AnAnswerThatIsOverIsReplayedForItsSiblings) {
-  bool seen = false;
-  for (uint64_t seed = 0; seed < 60; ++seed) {
-    Request request = LoopModel::compressed(60, 1, 12, "knorm", 0.5);
-    request.n = 3;
-    request.sampling.ignore_eos = false;
-    request.sampling.temperature = 1.0f;
-    request.sampling.seed = seed;
-    request.sampling.logit_bias = {{.token = 2, .bias = 7.0f}};
-    const Collected alone = run_alone(model_.model, model_.compute, request);
-    if (!alone.answers[0].tokens.empty()) continue;
-    if (alone.answers[1].tokens.empty() && alone.answers[2].tokens.empty()) continue;
-    DriverOptions wide = options(280);
-    wide.loop.step_tokens = 256;
-    wide.loop.prefix_cache = false;
-    LoopDriver driver(model_.model, model_.compute, wide);
-    driver.submit(LoopModel::compressed(60, 2, 12, "knorm", 0.5));  // is compressed first
-    driver.submit(request);
-    while (!driver.collect(1).answers[0].finished) driver.step();
-    Request urgent = LoopModel::request(200, 2, 4);
-    urgent.priority = 3;
-    driver.submit(urgent);
-    driver.run_to_the_end(10'000);
-    seen |= driver.collect(1).summary.preemptions > 0;
-    EXPECT_EQ(driver.collect(1).answers, alone.answers) << "seed " << seed;
-    expect_empty(driver);
-  }
-  EXPECT_TRUE(seen);
-}
-
 // Nothing is free, every page has several owners: answers, their prompts in the cache, other answers.
 TEST_F(StepLoopScarcity, CompressionInAFullPoolWithForksAndSharedPrefixes) {
   for (int pool_tokens = 112; pool_tokens <= 400; pool_tokens += 16) {

@@ -25,12 +25,16 @@ int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   compressed = false;
   if (!options_.prefix_cache) return 0;
   const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
-  const PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
+  PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
   const int plain = cache_.cached_tokens(answer.request->plain_rows, prompt);
   if (!answer.request->compresses) return plain;
+  const int had = answer.compressed_prefix_tokens;
+  if (answer.prefix_is_settled() && had == 0) return plain;
+  if (answer.prefix_is_settled()) prompt.tokens = prompt.tokens.first(static_cast<size_t>(had) + 1);
   const int earlier_turns = cache_.cached_tokens(answer.request->compressed_rows, prompt);
-  compressed = earlier_turns > 0 && earlier_turns >= plain;
-  return std::max(plain, earlier_turns);
+  compressed =
+      answer.prefix_is_settled() ? earlier_turns == had : earlier_turns > 0 && earlier_turns >= plain;
+  return compressed ? earlier_turns : plain;
 }
 
 WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
@@ -117,8 +121,9 @@ void StepLoop::admit(AnswerState& answer) {
   answer.steps_waited = 0;
   bool compressed = false;
   const int cached = cached_tokens(answer, compressed);
+  if (!answer.prefix_is_settled()) answer.compressed_prefix_tokens = compressed ? cached : 0;
   if (cached == 0) return;
-  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
+  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(cached) + 1));
   const PrefixNamespace& name = compressed ? answer.request->compressed_rows : answer.request->plain_rows;
   answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = {}});
   answer.from_compressed_prefix = compressed;

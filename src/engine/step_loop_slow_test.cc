@@ -28,22 +28,22 @@ void run_schedules(LoopModel& model, uint64_t n_schedules, const ScheduleSizes& 
 }
 
 TEST(StepLoopSlow, ThousandsOfSchedules) {
-  LoopModel model;
-  run_schedules(model, 2000, {});
+  LoopModel model(512, 1);
+  run_schedules(model, 3'000, {});
 }
 
-TEST(StepLoopSlow, OneThread) {
-  LoopModel model(512, 1);
-  run_schedules(model, 500, {});
+TEST(StepLoopSlow, TwoThreads) {
+  LoopModel model(512, 2);
+  run_schedules(model, 150, {});
 }
 
 TEST(StepLoopSlow, ManyAnswersAndDeadlines) {
-  LoopModel model;
+  LoopModel model(512, 1);
   run_schedules(model, 500, {.most_answers = 7, .least_pool_tokens = 320, .deadlines = true});
 }
 
 TEST(StepLoopSlow, LongPrompts) {
-  LoopModel model(2048);
+  LoopModel model(2'048, 1);
   run_schedules(model, 100,
                 {.most_own_tokens = 900,
                  .most_new_tokens = 100,
@@ -52,12 +52,12 @@ TEST(StepLoopSlow, LongPrompts) {
 }
 
 TEST(StepLoopSlow, F32Rows) {
-  LoopModel model;
+  LoopModel model(512, 1);
   run_schedules(model, 400, {.kv_type = kv::KvType::f32, .least_pool_tokens = 200});
 }
 
 TEST(StepLoopSlow, Int8Rows) {
-  LoopModel model;
+  LoopModel model(512, 1);
   run_schedules(model, 400, {.kv_type = kv::KvType::int8, .least_pool_tokens = 320});
 }
 

@@ -16,11 +16,12 @@ using test_support::run_random_schedule;
 using test_support::ScheduleCounts;
 
 TEST(StepLoop, RandomSchedulesGiveTheTokensOfEachRequestAlone) {
-  LoopModel model;
+  LoopModel one_thread(512, 1), two_threads(512, 2);  // two are slow where the machine is busy
   ScheduleCounts counts;
   for (uint64_t schedule = 0; schedule < 25; ++schedule) {
     const uint64_t seed = test_seed() + schedule;
-    ASSERT_EQ(run_random_schedule(model, seed, {}, counts), "") << "FASTCACHE_TEST_SEED=" << seed;
+    ASSERT_EQ(run_random_schedule(schedule < 22 ? one_thread : two_threads, seed, {}, counts), "")
+        << "FASTCACHE_TEST_SEED=" << seed;
   }
   EXPECT_GT(counts.preemptions, 0);
   EXPECT_GT(counts.cached_tokens, 0);

@@ -5,8 +5,14 @@
 // An answer's tokens are the prompt's and then its own. Its sequence holds the rows of the first of them; the
 // rest is still to be fed. So a preempted answer is one whose sequence was emptied: it is fed from the
 // beginning, with the compression at the same place, and goes on as if nothing had happened.
+//
+// One limit: a turn that went on from an earlier turn's compressed rows needs them again for its replay, and
+// nothing holds them in the cache meanwhile (a waiting request that held pages could starve the first in
+// rank). If they are gone, the replay compresses all of its prompt at once, as the turn would have done had
+// they been gone from the start: tokens already given out stay, later ones may be others.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -70,7 +76,9 @@ struct AnswerState {
   bool compressed = false;  // the press was here, since the sequence was last empty
   std::vector<press::PlannedHead>
       heads_to_compress;                // of a compression that found no pages, for the next step
+  int64_t bytes_freed = 0;              // by that compression, so far
   bool from_compressed_prefix = false;  // an earlier turn's rows came out of the cache
+  int compressed_prefix_tokens = 0;     // of it, when the first token was drawn
   bool ended = false;                   // finished, but its rows are still to be forked
   int steps_waited = 0;
   double first_token_ms = 0, last_token_ms = 0;
@@ -83,6 +91,12 @@ struct AnswerState {
   // Up to where the tokens are fed before something else happens.
   int feed_end() const { return press_is_due() ? n_prompt() : static_cast<int>(tokens.size()); }
   int tokens_left() const { return feed_end() - sequence.token_count(); }
+  // Its tokens stand on certain rows by now: a replay must not begin with others that the cache has.
+  bool prefix_is_settled() const { return n_generated() > 0 || ended; }
+  // No answer will ever need its rows: the request may have ended long ago.
+  bool is_over() const {
+    return ended && std::all_of(siblings.begin(), siblings.end(), [](const auto& s) { return s->ended; });
+  }
   // Answers that its rows will serve.
   int n_forks() const {
     return n_generated() == 0 && index == 0 && !ended ? request->n : 1 + static_cast<int>(siblings.size());

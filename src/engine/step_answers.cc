@@ -121,6 +121,7 @@ void StepLoop::start_siblings(AnswerState& answer) {
     sibling->stage = Stage::decode;
     sibling->compressed = answer.compressed;
     sibling->from_compressed_prefix = answer.from_compressed_prefix;
+    sibling->compressed_prefix_tokens = answer.compressed_prefix_tokens;
     sibling->id = next_id_++;
     const RequestId id = sibling->id;
     answers_.emplace(id, std::move(sibling));

@@ -50,7 +50,7 @@ void StepLoop::after_feeding(AnswerState& answer) {
       !answer.compressed) {
     cache_.insert(answer.request->plain_rows, {}, answer.sequence);
   }
-  if (answer.ended && answer.siblings.empty()) return retire(answer);
+  if (answer.is_over()) return retire(answer);
   if (answer.press_is_due()) {
     answer.stage = Stage::compress;
     return;
@@ -78,9 +78,10 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
       continue;
     }
     if (answer.tokens_left() == 0) fed.push_back(&answer);
-    // A replay has its first token already; it comes to the compression without a new one.
+    // A replay has its first token already, which may have been its end; it comes to the compression without
+    // a new one.
     const bool wants_token =
-        answer.tokens_left() == 0 && !(answer.press_is_due() && answer.n_generated() > 0);
+        answer.tokens_left() == 0 && !answer.ended && !(answer.press_is_due() && answer.n_generated() > 0);
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
     step.push_back(

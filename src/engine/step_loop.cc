@@ -58,6 +58,7 @@ void StepLoop::preempt(AnswerState& answer) {
   answer.stage = Stage::prefill;
   answer.compressed = false;
   answer.heads_to_compress.clear();
+  answer.bytes_freed = 0;
   answer.from_compressed_prefix = false;
   ++answer.request->summary.preemptions;
   ++totals_.preemptions;
@@ -91,16 +92,23 @@ bool StepLoop::run_press(AnswerState& answer) {
   std::vector<press::PlannedHead>& left = answer.heads_to_compress;
   if (left.empty()) left = press::plan_compression(job, compute_);
   Summary& summary = request.summary;
-  const bool first_time = summary.rows_before_compression == 0;
+  // What the prefix cache keeps of the rows counts as freed: it gives them up when they are needed.
+  const auto usable_bytes = [&] {
+    const kv::PoolUsage usage = pool_.usage();
+    return static_cast<int64_t>(usage.free + usage.prefix_cached);
+  };
   do {
+    const int64_t usable_before = usable_bytes();
     press::CompressResult result = press::commit_compression(job, std::move(left));
     left = std::move(result.uncommitted);
+    answer.bytes_freed += usable_bytes() - usable_before;
     if (summary.rows_before_compression == 0)
       summary.rows_before_compression = static_cast<size_t>(result.rows_before);
     summary.rows_after_compression = static_cast<size_t>(result.rows_after);
-    if (first_time) summary.freed_bytes += static_cast<size_t>(std::max<int64_t>(result.bytes_freed, 0));
   } while (!left.empty() && make_room_for_compression(
                                 answer, left.front().rows.size() / static_cast<size_t>(shape_.rows()) + 1));
+  if (left.empty() && summary.freed_bytes == 0)  // else it was reported before a preemption
+    summary.freed_bytes = static_cast<size_t>(std::max<int64_t>(answer.bytes_freed, 0));
   return left.empty();
 }
 

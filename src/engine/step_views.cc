@@ -25,12 +25,16 @@ int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   compressed = false;
   if (!options_.prefix_cache) return 0;
   const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
-  const PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
+  PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
   const int plain = cache_.cached_tokens(answer.request->plain_rows, prompt);
   if (!answer.request->compresses) return plain;
+  const int had = answer.compressed_prefix_tokens;
+  if (answer.prefix_is_settled() && had == 0) return plain;
+  if (answer.prefix_is_settled()) prompt.tokens = prompt.tokens.first(static_cast<size_t>(had) + 1);
   const int earlier_turns = cache_.cached_tokens(answer.request->compressed_rows, prompt);
-  compressed = earlier_turns > 0 && earlier_turns >= plain;
-  return std::max(plain, earlier_turns);
+  compressed =
+      answer.prefix_is_settled() ? earlier_turns == had : earlier_turns > 0 && earlier_turns >= plain;
+  return compressed ? earlier_turns : plain;
 }
 
 WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
@@ -47,9 +51,15 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
-  if (compressed) view.need.shared_tails = shape_.n_heads();  // at most: each head's last page may be copied
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
+  if (compressed) {
+    // At most: each head's last page may be copied. Bounds that come to more than all rows would take, alone
+    // and uncompressed, could keep a request out of an empty pool for ever.
+    view.need.shared_tails = shape_.n_heads();
+    if (view.pages_pinned + view.need.pages_for(view.prompt_tokens) > view.pages_alone)
+      return waiting_view(answer, false);
+  }
   return view;
 }
 
@@ -87,12 +97,15 @@ Plan StepLoop::make_plan() {
                        .evictable = static_cast<int64_t>(cache_.evictable_pages())};
   const int64_t step_pages = static_cast<int64_t>(options_.step_tokens) / shape_.rows() * shape_.n_heads() +
                              static_cast<int64_t>(answers_.size()) * shape_.n_heads();
-  const bool scarce = pool.available + pool.evictable < 2 * step_pages;
+  int64_t largest_waiting = 0;  // it may displace smaller priorities
   for (const auto& [id, answer] : answers_) {
-    if (answer->waiting)
-      waiting.push_back(waiting_view(*answer, static_cast<int>(waiting.size()) < kAskCacheFor));
-    else
-      running.push_back(running_view(*answer, scarce));
+    if (!answer->waiting) continue;
+    waiting.push_back(waiting_view(*answer, static_cast<int>(waiting.size()) < kAskCacheFor));
+    largest_waiting = std::max(largest_waiting, waiting.back().pages_alone);
+  }
+  const bool scarce = pool.available + pool.evictable < 2 * step_pages + largest_waiting;
+  for (const auto& [id, answer] : answers_) {
+    if (!answer->waiting) running.push_back(running_view(*answer, scarce));
   }
   return scheduler_.plan({.now_ms = now_ms(),
                           .pool = pool,
@@ -108,8 +121,9 @@ void StepLoop::admit(AnswerState& answer) {
   answer.steps_waited = 0;
   bool compressed = false;
   const int cached = cached_tokens(answer, compressed);
+  if (!answer.prefix_is_settled()) answer.compressed_prefix_tokens = compressed ? cached : 0;
   if (cached == 0) return;
-  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
+  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(cached) + 1));
   const PrefixNamespace& name = compressed ? answer.request->compressed_rows : answer.request->plain_rows;
   answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = {}});
   answer.from_compressed_prefix = compressed;

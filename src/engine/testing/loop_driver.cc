@@ -64,8 +64,9 @@ void LoopDriver::run_to_the_end(int max_steps) {
   }
 }
 
-Collected run_alone(const model::LoadedModel& model, ComputePool& compute, const Request& request) {
-  LoopDriver driver(model, compute, {.pool_bytes = size_t{64} << 20, .loop = {}});
+Collected run_alone(const model::LoadedModel& model, ComputePool& compute, const Request& request,
+                    kv::KvType kv_type) {
+  LoopDriver driver(model, compute, {.pool_bytes = size_t{64} << 20, .kv_type = kv_type, .loop = {}});
   const int id = driver.submit(request);
   driver.run_to_the_end();
   return driver.collect(id);

@@ -38,6 +38,8 @@ class LoopDriver {
  public:
   LoopDriver(const model::LoadedModel& model, ComputePool& compute, const DriverOptions& options);
 
+  ~LoopDriver() { loop_.cancel_all(); }  // of a test that failed: answers go before the pool
+
   int submit(const Request& request);  // a handle for the calls below; throws as prepare_request()
   void cancel(int request) { channels_[static_cast<size_t>(request)]->cancel(); }
   void step();                                     // and a millisecond passes
@@ -59,6 +61,7 @@ class LoopDriver {
 };
 
 // What one request gives alone in a large pool.
-Collected run_alone(const model::LoadedModel& model, ComputePool& compute, const Request& request);
+Collected run_alone(const model::LoadedModel& model, ComputePool& compute, const Request& request,
+                    kv::KvType kv_type = kv::KvType::bf16);
 
 }  // namespace fastcache::engine::test_support

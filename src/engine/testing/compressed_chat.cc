@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/testing/compressed_chat.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "model/runner.h"
+#include "press/compress.h"
+#include "press/registry.h"
+
+namespace fastcache::engine::test_support {
+namespace {
+
+struct Hand {
+  LoopModel& model;
+  kv::PagePool pool{{.head_dim = 16, .bytes = size_t{8} << 20}};
+  model::Runner runner{model.model.hparams, *model.model.family, pool, model.compute};
+  kv::Sequence sequence{pool, model::cache_shape(model.model.hparams, kv::KvType::bf16)};
+
+  // The likeliest token behind these.
+  int32_t feed(std::span<const int32_t> tokens) {
+    if (!sequence.append_text(tokens)) throw Error{Code::internal, "the pool of the test is too small"};
+    const int32_t last_row = static_cast<int32_t>(tokens.size()) - 1;
+    const model::StepSequence step{
+        .sequence = &sequence, .n_new = last_row + 1, .logit_rows = std::span(&last_row, 1)};
+    const std::span<const float> logits = runner.run(std::span(&step, 1));
+    return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  }
+};
+
+}  // namespace
+
+std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>& turns) {
+  Hand hand{.model = model};
+  const Compression& compression = turns.front().compression;
+  const press::PressParams params = press::complete({.name = compression.press,
+                                                     .ratio = compression.ratio,
+                                                     .budget = compression.budget,
+                                                     .seed = compression.seed,
+                                                     .numbers = compression.parameters});
+  const auto press = press::make_press(params);
+  std::vector<ChatTurn> result;
+  for (const Request& turn : turns) {
+    ChatTurn now{.answer = {}, .cached_tokens = hand.sequence.token_count()};
+    int32_t token = hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)));
+    const press::CompressResult pressed = press::compress({.press = press.get(),
+                                                           .budget = params.how_much(),
+                                                           .pool = &hand.pool,
+                                                           .sequence = &hand.sequence,
+                                                           .new_rows_only = now.cached_tokens > 0},
+                                                          model.compute);
+    now.rows_before = static_cast<size_t>(pressed.rows_before);
+    now.rows_after = static_cast<size_t>(pressed.rows_after);
+    now.answer.push_back(token);
+    while (static_cast<int>(now.answer.size()) < turn.max_tokens) {
+      token = hand.feed(std::span(&token, 1));
+      now.answer.push_back(token);
+    }
+    result.push_back(std::move(now));
+  }
+  return result;
+}
+
+}  // namespace fastcache::engine::test_support

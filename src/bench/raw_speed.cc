@@ -25,12 +25,11 @@ size_t pages_for(const kv::CacheShape& shape, int n) {
   return static_cast<size_t>((n + shape.rows() - 1) / shape.rows()) * static_cast<size_t>(shape.n_heads());
 }
 
-constexpr int kWarmUpPrompt = 64;  // tokens
 constexpr int kWarmUpDecode = 4;   // steps
 
 size_t largest_case_pages(const kv::CacheShape& shape, const RawBenchCases& cases,
                           const RawBenchOptions& options) {
-  size_t pages = pages_for(shape, kWarmUpPrompt);
+  size_t pages = pages_for(shape, options.chunk_tokens);
   for (int n : cases.prefill_tokens) pages = std::max(pages, pages_for(shape, n));
   for (int depth : cases.decode_depths)
     pages = std::max(pages, pages_for(shape, depth + std::max(options.decode_tokens + 1, kWarmUpDecode)));
@@ -230,9 +229,11 @@ RawBenchResults run_raw_bench(const model::LoadedModel& model, ComputePool& comp
   const size_t needed = largest_case_pages(shape, cases, options) * page_bytes;
   RawBench bench(model, compute, options, options.pool_bytes != 0 ? options.pool_bytes : needed);
   RawBenchResults results;
-  bench.prefill_s(std::min(kWarmUpPrompt, model.hparams.context_length));  // warm-up
+  // Warm-up, as llama-bench has it: the first step of a size takes its buffers from the system.
+  bench.prefill_s(std::min(options.chunk_tokens, model.hparams.context_length));
   for (int n : cases.prefill_tokens) {
     options.progress(fmt::format("prefill {}", n));
+    bench.prefill_s(n);
     results.prefill.push_back({n, n / median_of(options.repeats, [&] { return bench.prefill_s(n); })});
   }
   for (int depth : cases.decode_depths) {

@@ -115,7 +115,8 @@ void tile_of(const TileArgs& args) {
   const float* scaled_sums = args.input.scaled_sums[kSubs - 1];
   const int32_t* negative_sums = args.input.negative_sums[kSubs - 1];
   for (int b = 0; b < args.n_blocks; ++b) {
-    prefetch_ahead<static_cast<int>(kFormat.record_bytes())>(record);
+    // One row only streams its weights, and there the processor's own prefetch is faster alone.
+    if constexpr (kRows > 1) prefetch_ahead<static_cast<int>(kFormat.record_bytes())>(record);
 #pragma GCC unroll 2
     for (int sub = 0; sub < kSubs; ++sub) {
       add_sub_block<kId, kRows>(record, sub, *x, scaled_sums, negative_sums, sums);

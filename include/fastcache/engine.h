@@ -11,11 +11,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "fastcache/chat.h"
 #include "fastcache/error.h"
 #include "fastcache/request.h"
 
@@ -41,6 +45,10 @@ class Answer {
   // Blocks until there is something new. Nothing: the request has ended, all was handed out. Throws Error for
   // a request that failed (the model's weights are damaged, say), once, after what came before.
   virtual std::optional<Delta> next() = 0;
+  enum class Poll { delta, nothing, ended };
+  // The same without blocking: `delta` is filled, or nothing is new, or the request has ended. Throws like
+  // next().
+  virtual Poll poll(Delta& delta) = 0;
   // What the request cost; complete once next() gave nothing.
   virtual Summary summary() const = 0;
   // Ends the request soon; its answers finish as `cancelled`.
@@ -51,13 +59,38 @@ struct EngineStats {
   size_t pool_bytes = 0;
   size_t free_bytes = 0;
   size_t prefill_bytes = 0, decode_bytes = 0, compressed_bytes = 0;  // owned by one answer
-  size_t shared_bytes = 0;         // by several, or by an answer and the prefix cache
-  size_t prefix_cached_bytes = 0;  // by the prefix cache alone: freed when needed
-  int waiting = 0;                 // requests
-  int running = 0;                 // answers that hold KV
+  size_t shared_bytes = 0;                            // by several, or by an answer and the prefix cache
+  size_t prefix_cached_bytes = 0;                     // by the prefix cache alone: freed when needed
+  int waiting = 0;                                    // requests
+  int running = 0;                                    // answers that hold KV
+  int prefilling = 0, compressing = 0, decoding = 0;  // of those running
   int64_t steps = 0;
   int64_t preemptions = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;  // of ended requests
+};
+
+// One request as the engine sees it after a step; its answers together.
+struct RequestFigures {
+  uint64_t id = 0;         // ascending in order of arrival
+  const char* stage = "";  // waiting, prefill, compress, decode
+  std::string press = {};  // none, knorm, ...
+  int prompt_tokens = 0;   // logical
+  int cached_tokens = 0;   // of them from the prefix cache
+  int generated_tokens = 0;
+  size_t rows_held = 0;          // of K and V, over all layers and KV heads
+  size_t rows_uncompressed = 0;  // the same had nothing been compressed
+  size_t bytes = 0;              // of the pages that its tables name, shared ones included
+  double age_ms = 0;             // since submission
+  double ttft_ms = 0;            // 0: no token yet
+};
+
+struct ModelFacts {
+  std::string path = {};
+  std::string name = {};  // of the file, or its stem
+  int context_tokens = 0;
+  int n_vocab = 0;
+  int n_layers = 0;
+  size_t kv_bytes_per_token = 0;
 };
 
 class Engine {
@@ -70,9 +103,21 @@ class Engine {
 
   // Throws Error: bad_request, context_too_long, pool_too_small (even an empty pool could not hold it),
   // overloaded, unsupported.
-  std::shared_ptr<Answer> submit(Request request);
+  // on_news: called on the engine's thread whenever poll() has something new. It must return at once, must
+  // not throw, must not call the engine, and may come before submit() has returned.
+  std::shared_ptr<Answer> submit(Request request, std::function<void()> on_news = {});
 
   EngineStats stats() const;
+  // In order of arrival, as of the last step; the first `most` of them.
+  std::vector<RequestFigures> requests(size_t most) const;
+
+  const ModelFacts& model() const;
+  // Throws Error: bad_request (JSON, roles, UTF-8, a template that refuses), unsupported.
+  PreparedChat prepare_chat(const ChatCall& call) const;
+  // Throws Error (bad_request): not UTF-8; a token outside the vocabulary.
+  std::vector<int32_t> tokenize(std::string_view text, bool add_special, bool parse_special) const;
+  std::string detokenize(std::span<const int32_t> tokens) const;
+  std::string token_bytes(int32_t token) const;  // may be a part of a character; empty for control tokens
 
  private:
   struct Impl;

@@ -4,14 +4,23 @@
 MAKEFLAGS += --no-print-directory
 override PROMPT := $(value PROMPT)
 override MODEL := $(value MODEL)
-export PROMPT MODEL
-.PHONY: run test help setup build format tidy asan tsan slow-test bench-peers clean
+PREFIX ?= /usr/local
+export PROMPT MODEL DESTDIR
+.PHONY: run test chat install help setup build format tidy asan tsan slow-test bench-peers clean
 
-run: build ## chat with the embedded model; PROMPT="..." for one answer, MODEL=file.gguf for another model
-	@build/release/fastcache run $${MODEL:+-m "$$MODEL"} $${PROMPT:+-p "$$PROMPT"}
+run: build ## start the server; PROMPT="..." for one answer instead, MODEL=file.gguf for another model
+	@if [ -n "$$PROMPT" ]; then exec build/release/fastcache run $${MODEL:+-m "$$MODEL"} -p "$$PROMPT"; \
+	else exec build/release/fastcache serve $${MODEL:+-m "$$MODEL"}; fi
 
 test: build ## all set-up, then the fast tests
 	@ctest --preset release
+
+chat: build ## chat on the terminal; MODEL=file.gguf for another model
+	@build/release/fastcache run $${MODEL:+-m "$$MODEL"}
+
+# Not rebuilt: with sudo that would use root's cache.
+install: $(if $(wildcard build/release/fastcache),,build) ## below PREFIX=/usr/local: program, completion, systemd example; DESTDIR=
+	@cmake --install build/release --prefix "$(PREFIX)"
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14

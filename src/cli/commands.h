@@ -11,5 +11,7 @@ void add_run_command(CLI::App& program, int& exit_code);
 void add_info_command(CLI::App& program, int& exit_code);
 void add_models_command(CLI::App& program, int& exit_code);
 void add_bench_command(CLI::App& program, int& exit_code);
+void add_serve_command(CLI::App& program, int& exit_code);
+void add_completion_command(CLI::App& program, int& exit_code);
 
 }  // namespace fastcache::cli

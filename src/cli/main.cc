@@ -7,17 +7,22 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/config_file.h"
 #include "cli/output.h"
 
 namespace fastcache::cli {
 namespace {
 
-constexpr std::array kCommands{add_run_command, add_info_command, add_models_command, add_bench_command};
+constexpr std::array kCommands{add_run_command, add_info_command, add_models_command, add_bench_command,
+                               add_completion_command};
 
 // What CLI11 says of a wrong command line is a usage error of ours.
 int usage_error(const CLI::App& program, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
-  if (error.get_name() != "RequiredError") return report(error.what(), Code::bad_request);
+  if (error.get_name() == "FileError")
+    return report(fmt::format("the configuration file cannot be read: {}", error.what()), Code::not_found);
+  if (error.get_name() != "RequiredError" || !program.get_subcommands().empty())
+    return report(error.what(), Code::bad_request);
   std::string commands;  // CLI11 speaks of a missing subcommand even where there is an unknown one
   for (const CLI::App* command : program.get_subcommands({}))
     commands += (commands.empty() ? "" : ", ") + command->get_name();
@@ -37,6 +42,7 @@ int run(int argc, char** argv) {
   std::string log_level = "warn";
   program.add_option("--log", log_level, "trace, debug, info, warn, error or off")->capture_default_str();
   program.parse_complete_callback([&] { set_log_level(log_level); });
+  add_config_option(program);
   program.footer(
       "Exit codes: 0 done, 64 wrong parameter, 65 broken model file, 66 not found, 69 not supported, 70 "
       "fault "

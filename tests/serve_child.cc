@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "serve_child.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <regex>
+#include <stdexcept>
+
+namespace fastcache::test_support {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::seconds kPatience{60};
+
+}  // namespace
+
+ServerChild::ServerChild(const std::vector<std::string>& arguments,
+                         const std::vector<std::string>& environment) {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  std::vector<std::string> words{FASTCACHE_PROGRAM, "serve", "--port", "0"};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  child_ = fork();
+  if (child_ < 0) throw std::runtime_error("no process");
+  if (child_ == 0) {
+    dup2(ends[1], STDERR_FILENO);
+    for (const std::string& variable : environment) putenv(const_cast<char*>(variable.c_str()));
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+  close(ends[1]);
+  err_ = ends[0];
+}
+
+ServerChild::~ServerChild() {
+  if (child_ > 0) {
+    kill(child_, SIGKILL);
+    waitpid(child_, nullptr, 0);
+  }
+  close(err_);
+}
+
+bool ServerChild::wait_for_log(const std::string& text) {
+  const Clock::time_point deadline = Clock::now() + kPatience;
+  while (log_.find(text) == std::string::npos) {
+    std::array<char, 4096> buffer;
+    pollfd end{err_, POLLIN, 0};
+    const ssize_t n =
+        Clock::now() < deadline && poll(&end, 1, 60000) > 0 ? read(err_, buffer.data(), buffer.size()) : 0;
+    if (n <= 0) {
+      ADD_FAILURE() << "'" << text << "' was not said; there was:\n" << log_;
+      return false;
+    }
+    log_.append(buffer.data(), static_cast<size_t>(n));
+  }
+  return true;
+}
+
+int ServerChild::port() {
+  std::smatch found;
+  if (!wait_for_log("listening on ") || !wait_for_log("\n") ||
+      !std::regex_search(log_, found, std::regex("listening on https?://[^ ]+:([0-9]+)")))
+    return 0;
+  return std::stoi(found[1]);
+}
+
+void ServerChild::wait_until_ready() { wait_for_log("ready: "); }
+
+void ServerChild::send_signal(int number) const { kill(child_, number); }
+
+int ServerChild::wait_for_exit() {
+  const Clock::time_point deadline = Clock::now() + kPatience;
+  int status = 0;
+  std::array<char, 4096> buffer;
+  while (Clock::now() < deadline) {  // its log ends when it does
+    pollfd end{err_, POLLIN, 0};
+    if (poll(&end, 1, 1000) <= 0) continue;
+    const ssize_t n = read(err_, buffer.data(), buffer.size());
+    if (n <= 0) {
+      waitpid(child_, &status, 0);
+      child_ = -1;
+      return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    }
+    log_.append(buffer.data(), static_cast<size_t>(n));
+  }
+  ADD_FAILURE() << "the server did not end; there was:\n" << log_;
+  return -1;
+}
+
+Connection::Connection(int port) : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const timeval patience{60, 0};
+  setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+  if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
+    ADD_FAILURE() << "no connection to port " << port << ": " << strerror(errno);
+}
+
+Connection::~Connection() { close(socket_); }
+
+void Connection::send(const std::string& bytes) {
+  for (size_t done = 0; done < bytes.size();) {
+    const ssize_t n = ::send(socket_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
+    if (n <= 0) {
+      ADD_FAILURE() << "the server does not read: " << strerror(errno);
+      return;
+    }
+    done += static_cast<size_t>(n);
+  }
+}
+
+std::string Connection::read_until(const std::string& text) {
+  while (true) {
+    const size_t at = text.empty() ? std::string::npos : received_.find(text);
+    if (at != std::string::npos) {
+      const std::string seen = received_.substr(0, at + text.size());
+      received_.erase(0, seen.size());
+      return seen;
+    }
+    std::array<char, 65536> buffer;
+    const ssize_t n = recv(socket_, buffer.data(), buffer.size(), 0);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) ADD_FAILURE() << "nothing comes any more";
+    if (n <= 0) return std::exchange(received_, "");
+    received_.append(buffer.data(), static_cast<size_t>(n));
+  }
+}
+
+void Connection::reset() {
+  const linger hard{1, 0};
+  setsockopt(socket_, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+  close(socket_);
+  socket_ = -1;
+}
+
+std::string http_request(const std::string& method, const std::string& path, const std::string& body,
+                         const std::string& headers) {
+  std::string request =
+      method + " " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + headers;
+  if (!body.empty()) {
+    request += "Content-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  }
+  return request + "\r\n" + body;
+}
+
+HttpAnswer ask(int port, const std::string& method, const std::string& path, const std::string& body,
+               const std::string& headers) {
+  Connection connection(port);
+  connection.send(http_request(method, path, body, headers));
+  HttpAnswer answer;
+  answer.head = connection.read_until("\r\n\r\n");
+  answer.body = connection.read_to_end();
+  if (answer.head.starts_with("HTTP/1.1 ")) answer.status = std::atoi(answer.head.c_str() + 9);
+  return answer;
+}
+
+}  // namespace fastcache::test_support

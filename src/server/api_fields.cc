@@ -43,25 +43,17 @@ std::vector<std::string> read_stop(F field) {
   return stop;
 }
 
-std::vector<int32_t> read_tokens(F field) {
-  std::vector<int32_t> tokens;
-  tokens.reserve(field.json().size());
-  for (size_t i = 0; i < field.json().size(); ++i) {
-    const Json& value = field.json()[i];
-    const bool is_token =
-        value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(kMostInt);
-    if (!is_token) JsonField(value, fmt::format("{}[{}]", field.path(), i)).must_be("a token id");
-    tokens.push_back(value.get<int32_t>());
-  }
-  return tokens;
-}
-
 // A string, strings, tokens, or arrays of tokens.
 std::vector<Prompt> read_prompts(F field) {
   constexpr const char* kRight = "a string, an array of strings, an array of token ids or an array of those";
-  if (field.is_string()) return {Prompt{.text = field.string()}};
+  const auto text = [](F prompt) {
+    if (prompt.string("a string or an array of token ids").empty())
+      prompt.refuse(fmt::format("{} is empty; it must have at least one character", prompt.path()));
+    return Prompt{.text = prompt.string()};
+  };
+  if (field.is_string()) return {text(field)};
   if (!field.is_array() || field.json().empty()) field.must_be(kRight);
-  if (field.json()[0].is_number()) return {Prompt{.tokens = read_tokens(field)}};
+  if (field.json()[0].is_number()) return {Prompt{.tokens = read_token_ids(field)}};
   if (field.json().size() > kMaxPrompts) {
     field.refuse(fmt::format("{} has {} prompts; it may have at most {}", field.path(), field.json().size(),
                              kMaxPrompts));
@@ -69,9 +61,9 @@ std::vector<Prompt> read_prompts(F field) {
   std::vector<Prompt> prompts;
   for (F item : field.items()) {
     if (item.is_array() && !item.json().empty())
-      prompts.push_back({.tokens = read_tokens(item)});
+      prompts.push_back({.tokens = read_token_ids(item)});
     else
-      prompts.push_back({.text = item.string("a string or an array of token ids")});
+      prompts.push_back(text(item));
   }
   return prompts;
 }

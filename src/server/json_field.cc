@@ -158,4 +158,18 @@ JsonField JsonField::need(const char* name, const std::string& right) const {
                  path_of(name)};
 }
 
+std::vector<int32_t> read_token_ids(const JsonField& field) {
+  if (!field.is_array()) field.must_be("an array of token ids");
+  std::vector<int32_t> tokens;
+  tokens.reserve(field.json().size());
+  for (size_t i = 0; i < field.json().size(); ++i) {
+    const Json& value = field.json()[i];
+    const bool is_token =
+        value.is_number_unsigned() && value.get<uint64_t>() <= uint64_t{std::numeric_limits<int32_t>::max()};
+    if (!is_token) JsonField(value, fmt::format("{}[{}]", field.path(), i)).must_be("a token id");
+    tokens.push_back(value.get<int32_t>());
+  }
+  return tokens;
+}
+
 }  // namespace fastcache::server

@@ -61,4 +61,7 @@ class JsonField {
   std::string path_;
 };
 
+// An array of token ids; whether the vocabulary has them is for others.
+std::vector<int32_t> read_token_ids(const JsonField& field);
+
 }  // namespace fastcache::server

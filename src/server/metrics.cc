@@ -14,8 +14,6 @@ constexpr double kStageBounds[] = {0.001, 0.005, 0.01, 0.05, 0.1,  0.3,  0.5,   
 constexpr double kCountBounds[] = {1,    2,    5,    10,    20,    50,    100,   200,
                                    500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
 
-#define NAME(suffix) "fastcache:" suffix
-
 void add(Histogram& histogram, double ms) { histogram.observe(ms / 1e3); }
 
 }  // namespace
@@ -58,24 +56,24 @@ void Metrics::tokens_arrived(double ms_each, int n_tokens) { inter_token_.observ
 
 void Metrics::write_requests(PrometheusText& out, const EngineStats& stats) const {
   const auto count = [](int64_t n) { return static_cast<double>(n); };
-  out.gauge(NAME("num_requests_running"), "Answers that hold KV.", stats.running);
-  out.gauge(NAME("num_requests_waiting"), "Requests in the queue.", stats.waiting);
-  out.family(NAME("num_requests_stage"), "gauge", "Running answers by stage.");
+  out.gauge("num_requests_running", "Answers that hold KV.", stats.running);
+  out.gauge("num_requests_waiting", "Requests in the queue.", stats.waiting);
+  out.family("num_requests_stage", "gauge", "Running answers by stage.");
   out.sample(stats.prefilling, {{"stage", "prefill"}});
   out.sample(stats.compressing, {{"stage", "compress"}});
   out.sample(stats.decoding, {{"stage", "decode"}});
-  out.counter(NAME("prompt_tokens_total"), "Prompt tokens of ended requests.", count(stats.prompt_tokens));
-  out.counter(NAME("generation_tokens_total"), "Generated tokens of ended requests.",
+  out.counter("prompt_tokens_total", "Prompt tokens of ended requests.", count(stats.prompt_tokens));
+  out.counter("generation_tokens_total", "Generated tokens of ended requests.",
               count(stats.generated_tokens));
-  out.counter(NAME("prefix_cache_queries_total"), "Prompt tokens that the prefix cache was asked for.",
+  out.counter("prefix_cache_queries_total", "Prompt tokens that the prefix cache was asked for.",
               count(stats.prompt_tokens));
-  out.counter(NAME("prefix_cache_hits_total"), "Prompt tokens that it had.", count(stats.cached_tokens));
-  out.counter(NAME("num_preemptions_total"), "Answers that gave their pages to others.",
+  out.counter("prefix_cache_hits_total", "Prompt tokens that it had.", count(stats.cached_tokens));
+  out.counter("num_preemptions_total", "Answers that gave their pages to others.",
               count(stats.preemptions));
-  out.counter(NAME("engine_steps_total"), "Steps of the model.", count(stats.steps));
-  out.family(NAME("request_success_total"), "counter", "Answers that ended, by reason.");
+  out.counter("engine_steps_total", "Steps of the model.", count(stats.steps));
+  out.family("request_success_total", "counter", "Answers that ended, by reason.");
   for (const auto& [reason, n] : finished_) out.sample(count(n), {{"finished_reason", reason}});
-  out.family(NAME("errors_total"), "counter", "Requests that were refused or failed, by code.");
+  out.family("errors_total", "counter", "Requests that were refused or failed, by code.");
   for (const auto& [code, n] : errors_) out.sample(count(n), {{"code", code}});
 }
 
@@ -83,9 +81,9 @@ void Metrics::write_memory(PrometheusText& out, const EngineStats& stats,
                            const std::vector<RequestFigures>& requests) const {
   const auto bytes = [](size_t n) { return static_cast<double>(n); };
   const double in_use = bytes(stats.pool_bytes) - bytes(stats.free_bytes) - bytes(stats.prefix_cached_bytes);
-  out.gauge(NAME("kv_cache_usage_perc"), "Share of the KV pool that answers hold; 1 is all of it.",
+  out.gauge("kv_cache_usage_perc", "Share of the KV pool that answers hold; 1 is all of it.",
             stats.pool_bytes > 0 ? in_use / bytes(stats.pool_bytes) : 0);
-  out.family(NAME("kv_pool_bytes"), "gauge", "Bytes of the KV pool by state; together they are the pool.");
+  out.family("kv_pool_bytes", "gauge", "Bytes of the KV pool by state; together they are the pool.");
   out.sample(bytes(stats.free_bytes), {{"state", "free"}});
   out.sample(bytes(stats.prefill_bytes), {{"state", "prefill"}});
   out.sample(bytes(stats.compressed_bytes), {{"state", "compressed"}});
@@ -97,8 +95,8 @@ void Metrics::write_memory(PrometheusText& out, const EngineStats& stats,
     rows += bytes(request.rows_held);
     rows_uncompressed += bytes(request.rows_uncompressed);
   }
-  out.gauge(NAME("kv_resident_rows"), "Rows of K and V that running requests hold, all layers and heads.", rows);
-  out.gauge(NAME("kv_logical_rows"), "Rows that they would hold without compression.", rows_uncompressed);
+  out.gauge("kv_resident_rows", "Rows of K and V that running requests hold, all layers and heads.", rows);
+  out.gauge("kv_logical_rows", "Rows that they would hold without compression.", rows_uncompressed);
 }
 
 void Metrics::write_presses(PrometheusText& out) const {
@@ -107,15 +105,15 @@ void Metrics::write_presses(PrometheusText& out) const {
     for (const auto& [press, totals] : presses_) out.sample(value(totals), {{"press", press}});
   };
   using Totals = PressTotals;
-  each(NAME("compressed_requests_total"), "Requests whose prompt was compressed.",
+  each("compressed_requests_total", "Requests whose prompt was compressed.",
        [](const Totals& t) { return static_cast<double>(t.requests); });
-  each(NAME("compression_rows_before_total"), "Rows of their prompts, all layers and heads.",
+  each("compression_rows_before_total", "Rows of their prompts, all layers and heads.",
        [](const Totals& t) { return t.rows_before; });
-  each(NAME("compression_rows_evicted_total"), "Rows that were removed.",
+  each("compression_rows_evicted_total", "Rows that were removed.",
        [](const Totals& t) { return t.rows_before - t.rows_after; });
-  each(NAME("compression_freed_bytes_total"), "Bytes of pages that became free.",
+  each("compression_freed_bytes_total", "Bytes of pages that became free.",
        [](const Totals& t) { return t.freed_bytes; });
-  each(NAME("compression_seconds_total"), "Time in presses.", [](const Totals& t) { return t.seconds; });
+  each("compression_seconds_total", "Time in presses.", [](const Totals& t) { return t.seconds; });
 }
 
 void Metrics::write_histograms(PrometheusText& out) const {
@@ -123,20 +121,20 @@ void Metrics::write_histograms(PrometheusText& out) const {
     out.family(name, "histogram", help);
     out.histogram(histogram);
   };
-  each(NAME("time_to_first_token_seconds"), "Submission to first token.", ttft_);
-  each(NAME("inter_token_latency_seconds"), "Between tokens of an answer.", inter_token_);
-  each(NAME("e2e_request_latency_seconds"), "Arrival of a request to its end.", e2e_);
-  each(NAME("request_queue_time_seconds"), "Until the prompt's first step.", queue_);
-  each(NAME("request_prefill_time_seconds"), "From there to the first token.", prefill_);
-  each(NAME("request_compress_time_seconds"), "In presses, of compressed requests.", compress_);
-  each(NAME("request_decode_time_seconds"), "First token to last.", decode_);
-  each(NAME("request_prompt_tokens"), "Prompt tokens of a request.", prompt_tokens_);
-  each(NAME("request_generation_tokens"), "Generated tokens of a request.", generated_tokens_);
+  each("time_to_first_token_seconds", "Submission to first token.", ttft_);
+  each("inter_token_latency_seconds", "Between tokens of an answer.", inter_token_);
+  each("e2e_request_latency_seconds", "Arrival of a request to its end.", e2e_);
+  each("request_queue_time_seconds", "Until the prompt's first step.", queue_);
+  each("request_prefill_time_seconds", "From there to the first token.", prefill_);
+  each("request_compress_time_seconds", "In presses, of compressed requests.", compress_);
+  each("request_decode_time_seconds", "First token to last.", decode_);
+  each("request_prompt_tokens", "Prompt tokens of a request.", prompt_tokens_);
+  each("request_generation_tokens", "Generated tokens of a request.", generated_tokens_);
 }
 
 std::string Metrics::text(const EngineStats& stats, const std::vector<RequestFigures>& requests,
                           std::string_view more) const {
-  PrometheusText out({{"model_name", model_name_}});
+  PrometheusText out("fastcache:", {{"model_name", model_name_}});
   write_requests(out, stats);
   write_memory(out, stats, requests);
   write_presses(out);
@@ -144,7 +142,5 @@ std::string Metrics::text(const EngineStats& stats, const std::vector<RequestFig
   out.append(more);
   return out.take();
 }
-
-#undef NAME
 
 }  // namespace fastcache::server

@@ -40,8 +40,8 @@ void Histogram::observe(double value, int64_t times) {
 }
 
 void PrometheusText::family(std::string_view name, std::string_view type, std::string_view help) {
-  family_ = name;
-  text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(help, false), name, type);
+  family_ = fmt::format("{}{}", prefix_, name);
+  text_ += fmt::format("# HELP {} {}\n# TYPE {} {}\n", family_, escaped(help, false), family_, type);
 }
 
 void PrometheusText::line(std::string_view suffix, const Labels& labels, double value) {

@@ -32,8 +32,9 @@ class Histogram {
 
 class PrometheusText {
  public:
-  // Every sample has these labels too.
-  explicit PrometheusText(Labels common) : common_(std::move(common)) {}
+  // prefix: of every family's name. Every sample has the common labels too, whose texts must outlive it.
+  PrometheusText(std::string prefix, Labels common)
+      : prefix_(std::move(prefix)), common_(std::move(common)) {}
 
   // Begins a family; its samples follow. type: "gauge", "counter" or "histogram".
   void family(std::string_view name, std::string_view type, std::string_view help);
@@ -50,6 +51,7 @@ class PrometheusText {
  private:
   void line(std::string_view suffix, const Labels& labels, double value);
 
+  std::string prefix_;
   Labels common_;
   std::string family_;
   std::string text_;

@@ -144,10 +144,10 @@ class AnswerParser final : public ChatParser {
   }
 
   std::shared_ptr<const AnswerFormat> format_;
-  std::string text_;        // all of it
-  size_t read_bytes_ = 0;   // of it at the last reading
-  size_t good_bytes_ = 0;   // that are within the rules
-  common_chat_msg said_;    // handed out
+  std::string text_;         // all of it
+  size_t read_bytes_ = 0;    // of it at the last reading
+  size_t good_bytes_ = 0;    // that are within the rules
+  common_chat_msg said_;     // handed out
   bool left_rules_ = false;  // what comes is content; also after finish()
 };
 

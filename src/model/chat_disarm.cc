@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// All texts of a conversation that reach the template. Inside JSON a control text may be written with escapes,
-// which the template resolves: strings are looked at as they read once parsed.
+// All texts of a conversation that reach the template. Inside JSON a control text may be written with
+// escapes, which the template resolves: strings are looked at as they read once parsed.
 #include <exception>
 
 #include "model/chat_json.h"
@@ -56,8 +56,8 @@ ChatInput disarm(const ChatInput& input, const ControlTexts& controls, Disarmed&
   ChatInput safe = input;
   Disarmer disarmer(controls, disarmed);
   for (common_chat_msg& message : safe.messages) {
-    for (std::string* text : {&message.content, &message.reasoning_content, &message.tool_name,
-                              &message.tool_call_id})
+    for (std::string* text :
+         {&message.content, &message.reasoning_content, &message.tool_name, &message.tool_call_id})
       disarmer.text(*text);
     for (common_chat_tool_call& call : message.tool_calls) {
       for (std::string* text : {&call.name, &call.id}) disarmer.text(*text);

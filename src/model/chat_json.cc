@@ -57,7 +57,8 @@ std::string part_text(const common_json& part, const std::string& place) {
   if (type == "image_url" || type == "image" || type == "input_image" || type == "video_url")
     throw Error{Code::unsupported, fmt::format("{} is an image; this model has no vision", place)};
   if (type == "input_audio" || type == "audio" || type == "file")
-    throw Error{Code::unsupported, fmt::format("{} has the type {}; this model reads text only", place, type)};
+    throw Error{Code::unsupported,
+                fmt::format("{} has the type {}; this model reads text only", place, type)};
   if (type != "text") refuse(place + ".type", "must be text");
   const common_json* text = member(part, "text");
   if (text == nullptr) refuse(place, "has no text");
@@ -78,7 +79,8 @@ std::string content_text(const common_json& content, const std::string& place) {
 common_chat_tool_call past_call(const common_json& call, const std::string& place) {
   if (!call.is_object()) refuse(place, "must be an object");
   const common_json* type = member(call, "type");
-  if (type != nullptr && text_of(*type, place + ".type") != "function") refuse(place + ".type", "must be function");
+  if (type != nullptr && text_of(*type, place + ".type") != "function")
+    refuse(place + ".type", "must be function");
   const common_json* function = member(call, "function");
   if (function == nullptr || !function->is_object()) refuse(place + ".function", "must be an object");
   common_chat_tool_call made;
@@ -131,7 +133,8 @@ common_chat_msg parse_message(const common_json& message, const std::string& pla
 
 std::vector<common_chat_msg> parse_messages(const std::string& text) {
   const common_json messages = parse(text, "messages");
-  if (!messages.is_array() || messages.empty()) refuse("messages", "must be an array of at least one message");
+  if (!messages.is_array() || messages.empty())
+    refuse("messages", "must be an array of at least one message");
   std::vector<common_chat_msg> made;
   for (size_t i = 0; i < messages.size(); ++i)
     made.push_back(parse_message(messages[i], fmt::format("messages[{}]", i)));
@@ -157,11 +160,14 @@ void check_parameters(const std::string& schema, const std::string& place) {
 }
 
 common_chat_tool parse_tool(const common_json& tool, const std::string& place) {
-  if (!tool.is_object()) refuse(place, R"(must be an object such as {"type": "function", "function": {...}})");
+  if (!tool.is_object())
+    refuse(place, R"(must be an object such as {"type": "function", "function": {...}})");
   const common_json* type = member(tool, "type");
-  if (type != nullptr && text_of(*type, place + ".type") != "function") refuse(place + ".type", "must be function");
+  if (type != nullptr && text_of(*type, place + ".type") != "function")
+    refuse(place + ".type", "must be function");
   const common_json* function = member(tool, "function");
-  if (function == nullptr || !function->is_object()) refuse(place + ".function", "must be an object with a name");
+  if (function == nullptr || !function->is_object())
+    refuse(place + ".function", "must be an object with a name");
   common_chat_tool made;
   const std::string inner = place + ".function";
   made.name = text_member(*function, "name", inner);
@@ -191,7 +197,8 @@ std::vector<common_chat_tool> parse_tools(const std::string& text) {
     std::string as_rule = made.back().name;  // grammars know no underscores
     std::replace(as_rule.begin(), as_rule.end(), '_', '-');
     if (!names.insert(as_rule).second)
-      refuse(place + ".function.name", fmt::format("{} is there already (_ and - count as one)", made.back().name));
+      refuse(place + ".function.name",
+             fmt::format("{} is there already (_ and - count as one)", made.back().name));
   }
   return made;
 }
@@ -199,7 +206,8 @@ std::vector<common_chat_tool> parse_tools(const std::string& text) {
 void choose_tool(const std::string& choice, ChatInput& input) {
   if (choice == "auto" || choice == "none" || choice == "required") {
     input.tool_choice = common_chat_tool_choice_parse_oaicompat(choice);
-    if (choice == "required" && input.tools.empty()) refuse("tool_choice", "is required, but there are no tools");
+    if (choice == "required" && input.tools.empty())
+      refuse("tool_choice", "is required, but there are no tools");
     return;
   }
   std::erase_if(input.tools, [&](const common_chat_tool& tool) { return tool.name != choice; });

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/chat_apply.h"
 
 namespace fastcache::model {
 namespace {
@@ -56,12 +57,7 @@ struct ChatTemplate::Impl {
     }
     inputs.add_generation_prompt = options.add_generation_prompt;
     inputs.force_pure_content = true;  // no tools here: spares a parser of the answer that nobody asks for
-    try {
-      return common_chat_templates_apply(templates.get(), inputs).prompt;
-    } catch (const std::exception& error) {
-      throw Error{Code::bad_request,
-                  fmt::format("the model's chat template refuses these messages: {}", error.what())};
-    }
+    return apply_chat_template(templates.get(), inputs).prompt;
   }
 
   const Vocab& vocab;

@@ -7,12 +7,12 @@
 
 #include <exception>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string_view>
 
 #include "base/error.h"
 #include "model/chat_answer.h"
+#include "model/chat_apply.h"
 #include "model/chat_json.h"
 #include "model/json_schema.h"
 #include "model/tool_text.h"
@@ -31,12 +31,7 @@ common_chat_params apply(const ChatTemplate& chat_template, const ChatInput& inp
   inputs.enable_thinking = input.enable_thinking;
   inputs.reasoning_format = reasoning;
   inputs.force_pure_content = pure_content;
-  try {
-    return common_chat_templates_apply(chat_template.llama(), inputs);
-  } catch (const std::exception& error) {
-    throw Error{Code::bad_request,
-                fmt::format("the model's chat template refuses these messages: {}", error.what())};
-  }
+  return apply_chat_template(chat_template.llama(), inputs);
 }
 
 // llama-common's grammars begin with the end of the prompt, "<|im_start|>assistant\n": it feeds that to the
@@ -118,15 +113,16 @@ PreparedChat ChatTools::prepare(const ChatCall& call) const {
     if (input.calls_tools()) tool_text = tool_text_format(input, prepared.grammar);
     write_tools_as_text(input);
   }
+  const bool must_call = input.calls_tools() && input.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
+  const bool is_bound = must_call || !call.json_schema.empty() || !prepared.grammar.empty();
+  // What is bound to a grammar cannot reason first: let the template say so.
+  if (is_bound) input.enable_thinking = false;
+  const auto reasoning = is_bound ? COMMON_REASONING_FORMAT_NONE : COMMON_REASONING_FORMAT_AUTO;
+  // Rules for the answer cost milliseconds: made only where they have something to find.
+  const bool needs_rules = tool_text == nullptr && (input.calls_tools() || (reasons_ && !is_bound));
+
   Disarmed disarmed;
   const ChatInput safe = disarm(input, template_->controls(), disarmed);
-
-  // Rules for the answer cost milliseconds: made only where they have something to find.
-  const bool is_free = call.json_schema.empty() && prepared.grammar.empty();
-  const bool must_call = input.calls_tools() && input.tool_choice == COMMON_CHAT_TOOL_CHOICE_REQUIRED;
-  const bool needs_rules = is_free && tool_text == nullptr && (reasons_ || input.calls_tools());
-  const common_reasoning_format reasoning =
-      must_call || !reasons_ ? COMMON_REASONING_FORMAT_NONE : COMMON_REASONING_FORMAT_AUTO;
   const common_chat_params rendered = apply(*template_, safe, reasoning, !needs_rules);
   prepared.tokens = disarmed.tokenize(*vocab_, rendered.prompt);
 

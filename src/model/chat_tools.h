@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conversations with tools: JSON -> tokens, grammar and the reader of the answers, by the model's own template
-// (libllama-common, kept behind this file). Immutable; any thread may call prepare().
+// Conversations with tools: JSON -> tokens, grammar and the reader of the answers, by the model's own
+// template (libllama-common, kept behind this file). Immutable; any thread may call prepare().
 //
 // As in chat_template.h control tokens come from the template only: in contents, tool results, names, tools
 // and template arguments their texts stay plain text. Content parts are joined by line feeds.

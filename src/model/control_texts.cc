@@ -60,8 +60,7 @@ std::vector<Token> Disarmed::tokenize(const Vocab& vocab, std::string_view promp
   std::vector<Token> tokens;
   if (vocab.adds_bos() && vocab.bos()) tokens.push_back(*vocab.bos());
   const auto add = [&](std::string_view text, bool is_plain) {
-    const std::vector<Token> part =
-        vocab.tokenize(text, {.add_special = false, .parse_special = !is_plain});
+    const std::vector<Token> part = vocab.tokenize(text, {.add_special = false, .parse_special = !is_plain});
     tokens.insert(tokens.end(), part.begin(), part.end());
   };
   while (!prompt.empty()) {

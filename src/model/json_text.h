@@ -7,8 +7,8 @@
 
 namespace fastcache::model {
 
-inline constexpr int kMaxJsonDepth = 100;      // of brackets
-inline constexpr int kMaxJsonMembers = 1000;   // of one object
+inline constexpr int kMaxJsonDepth = 100;     // of brackets
+inline constexpr int kMaxJsonMembers = 1000;  // of one object
 
 struct JsonShape {
   int depth = 0;         // of brackets outside of strings

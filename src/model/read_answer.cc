@@ -13,7 +13,8 @@ namespace {
 using Builder = common_chat_peg_builder;  // its names of the tags
 
 std::unique_ptr<common_chat_peg_mapper> make_mapper(common_chat_format format, common_chat_msg& message) {
-  if (format == COMMON_CHAT_FORMAT_PEG_GEMMA4) return std::make_unique<common_chat_peg_gemma4_mapper>(message);
+  if (format == COMMON_CHAT_FORMAT_PEG_GEMMA4)
+    return std::make_unique<common_chat_peg_gemma4_mapper>(message);
   if (format == COMMON_CHAT_FORMAT_PEG_MINIMAX_M3)
     return std::make_unique<common_chat_peg_minimax_m3_mapper>(message);
   return std::make_unique<common_chat_peg_mapper>(message);

@@ -207,7 +207,7 @@ TEST_F(CompletionsTest, JsonSchemasAreFollowed) {
 TEST_F(CompletionsTest, CompressionKeepsUsageLogical) {
   const std::string prompt = R"("prompt": ")" + std::string(300, 'x') + "\", " + kDraw;
   const Json plain = whole(Endpoint::completions, prompt);
-  const Json text_form = whole(Endpoint::completions, prompt + R"(, "kv_compression": "knorm(ratio=0.75)")");
+  const Json text_form = whole(Endpoint::completions, prompt + R"x(, "kv_compression": "knorm(ratio=0.75)")x");
   const Json object_form =
       whole(Endpoint::completions, prompt + R"(, "kv_compression": {"method": "knorm", "ratio": 0.75})");
   EXPECT_EQ(text_form.at("choices"), object_form.at("choices"));

@@ -20,11 +20,11 @@ Compression read(const std::string& json) {
 
 TEST(KvCompression, BothFormsAreTheSame) {
   const std::pair<const char*, const char*> cases[] = {
-      {R"("knorm(ratio=0.8)")", R"({"method": "knorm", "ratio": 0.8})"},
-      {R"("streaming_llm( budget = 64 , n_sink=2 )")", R"({"method":"streaming_llm","n_sink":2,"budget":64})"},
-      {R"("random(ratio=0.5, seed=7)")", R"({"method": "random", "seed": 7, "ratio": 5e-1, "budget": null})"},
-      {R"(" none ")", R"({"method": "none"})"},
-      {R"("none()")", R"({"method": "none", "ratio": 0})"},
+      {R"x("knorm(ratio=0.8)")x", R"({"method": "knorm", "ratio": 0.8})"},
+      {R"x("streaming_llm( budget = 64 , n_sink=2 )")x", R"({"method":"streaming_llm","n_sink":2,"budget":64})"},
+      {R"x("random(ratio=0.5, seed=7)")x", R"({"method": "random", "seed": 7, "ratio": 5e-1, "budget": null})"},
+      {R"x(" none ")x", R"({"method": "none"})"},
+      {R"x("none()")x", R"({"method": "none", "ratio": 0})"},
   };
   for (const auto& [text, object] : cases) {
     Compression a = read(text), b = read(object);
@@ -53,18 +53,18 @@ TEST(KvCompression, WhatIsWrongIsNamed) {
   const std::pair<const char*, const char*> cases[] = {
       {"7", "it must be a string like"},
       {"[]", "it must be a string like"},
-      {R"("")", "names no press"},
-      {R"("(ratio=0.5)")", "names no press"},
-      {R"("knorm(ratio=0.5")", "does not end with ')'"},
-      {R"("knorm(0.5)")", "key=value"},
-      {R"("knorm(ratio=)")", "no number"},
-      {R"("knorm(ratio=nan)")", "no number"},
-      {R"("knorm(ratio=inf)")", "no number"},
-      {R"("knorm(ratio=0.5,)")", "comma at its end"},
-      {R"("knorm(ratio=0.5 0.6)")", "no number"},
-      {R"("knorm(ratio=1.5)")", "must be in [0, 1)"},
-      {R"("knorm")", "set ratio"},
-      {R"("no_such_press(ratio=0.5)")", "does not exist; there are"},
+      {R"x("")x", "names no press"},
+      {R"x("(ratio=0.5)")x", "names no press"},
+      {R"x("knorm(ratio=0.5")x", "does not end with ')'"},
+      {R"x("knorm(0.5)")x", "key=value"},
+      {R"x("knorm(ratio=)")x", "no number"},
+      {R"x("knorm(ratio=nan)")x", "no number"},
+      {R"x("knorm(ratio=inf)")x", "no number"},
+      {R"x("knorm(ratio=0.5,)")x", "comma at its end"},
+      {R"x("knorm(ratio=0.5 0.6)")x", "no number"},
+      {R"x("knorm(ratio=1.5)")x", "must be in [0, 1)"},
+      {R"x("knorm")x", "set ratio"},
+      {R"x("no_such_press(ratio=0.5)")x", "does not exist; there are"},
       {R"({"ratio": 0.5})", "kv_compression.method is missing"},
       {R"({"method": 5})", "kv_compression.method is the number 5"},
       {R"({"method": "knorm", "ratio": "0.5"})", "kv_compression.ratio is a string"},

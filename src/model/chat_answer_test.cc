@@ -32,6 +32,21 @@ constexpr Kind kKinds[] = {{"json", test_support::kJsonCallsTemplate},
                            {"tagged", test_support::kTaggedCallsTemplate},
                            {"none", "{%- for message in messages %}{{- message.content }}{%- endfor %}"}};
 
+struct Call {
+  std::string name, arguments;
+  bool operator==(const Call&) const = default;
+};
+struct Whole {
+  std::string content, reasoning;
+  std::vector<Call> calls;
+  bool operator==(const Whole&) const = default;
+  friend std::ostream& operator<<(std::ostream& out, const Whole& whole) {
+    out << "content «" << whole.content << "» reasoning «" << whole.reasoning << "»";
+    for (const Call& call : whole.calls) out << " call " << call.name << " «" << call.arguments << "»";
+    return out;
+  }
+};
+
 class AnswersOf : public testing::TestWithParam<Kind> {
  protected:
   AnswersOf() {
@@ -45,21 +60,6 @@ class AnswersOf : public testing::TestWithParam<Kind> {
                               .tools = kTools,
                               .parallel_tool_calls = true});
   }
-
-  struct Call {
-    std::string name, arguments;
-    bool operator==(const Call&) const = default;
-  };
-  struct Whole {
-    std::string content, reasoning;
-    std::vector<Call> calls;
-    bool operator==(const Whole&) const = default;
-    friend std::ostream& operator<<(std::ostream& out, const Whole& whole) {
-      out << "content «" << whole.content << "» reasoning «" << whole.reasoning << "»";
-      for (const Call& call : whole.calls) out << " call " << call.name << " «" << call.arguments << "»";
-      return out;
-    }
-  };
 
   static void add(const std::vector<ChatDelta>& deltas, Whole& whole) {
     for (const ChatDelta& delta : deltas) {

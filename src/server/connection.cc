@@ -56,8 +56,9 @@ asio::awaitable<void> send_refusal(Wire& wire, ServerState& server) {
   const bool ready = co_await wire.handshake();
   if (!ready) co_return;
   Reply reply(wire);
-  co_await reply.send_fault(
-      {503, "The server has as many connections as it can; try again.", {{"Retry-After", "1"}}, ""});
+  const HttpFault fault{
+      503, "The server has as many connections as it can; try again.", {{"Retry-After", "1"}}, ""};
+  co_await reply.send_fault(fault);
   co_await wire.linger();
 }
 

@@ -34,7 +34,8 @@ ServerState make_state(HttpOptions options) {
   if (options.tls_chain_file.empty() != options.tls_key_file.empty()) {
     throw Error{Code::bad_request, "TLS needs both a certificate file and a key file"};
   }
-  if (!options.tls_chain_file.empty()) state.tls.emplace(options.tls_chain_file, options.tls_key_file);
+  if (!options.tls_chain_file.empty())
+    state.tls = std::make_unique<TlsContext>(options.tls_chain_file, options.tls_key_file);
   state.shared.limits = options.limits;
   state.options = std::move(options);
   return state;

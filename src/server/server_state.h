@@ -2,7 +2,7 @@
 // What the connections of one server share. Server's thread.
 #pragma once
 
-#include <optional>
+#include <memory>
 #include <unordered_set>
 
 #include "server/api_keys.h"
@@ -20,7 +20,7 @@ struct ServerState {
   RouteTable routes;
   Cors cors;
   ApiKeys keys;
-  std::optional<TlsContext> tls;
+  std::unique_ptr<TlsContext> tls;  // null: none
   WireShared shared;
   RequestIds ids;
   std::unordered_set<Wire*> wires;  // open ones

@@ -22,7 +22,9 @@ std::string name_of_peer(const asio::ip::tcp::socket& socket) {
   error_code ec;
   const auto peer = socket.remote_endpoint(ec);
   if (ec) return "unknown";
-  return fmt::format(peer.address().is_v6() ? "[{}]:{}" : "{}:{}", peer.address().to_string(), peer.port());
+  const std::string address = peer.address().to_string();
+  return peer.address().is_v6() ? fmt::format("[{}]:{}", address, peer.port())
+                                : fmt::format("{}:{}", address, peer.port());
 }
 
 }  // namespace

@@ -20,6 +20,19 @@ int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(since).count();
 }
 
+// Both as of the same step, so that a request which ends in between is neither missing nor counted twice. A
+// model so small that its steps are faster than this gets the last try.
+std::string read_engine(const Engine& engine) {
+  EngineStats stats;
+  std::vector<RequestFigures> requests;
+  for (int tries = 0; tries < 4; ++tries) {
+    stats = engine.stats();
+    requests = engine.requests(kRequestsRead);
+    if (engine.stats().steps == stats.steps) break;
+  }
+  return state_json(stats, requests, engine.model());
+}
+
 boost::asio::awaitable<void> send_json(HttpReply& reply, std::string json) {
   co_await reply.send(200, "application/json", std::move(json), {{"Cache-Control", "no-store"}});
 }
@@ -129,10 +142,8 @@ void LiveFeed::arm() {
 
 std::shared_ptr<LiveFeed> make_live_feed(boost::asio::any_io_executor executor, const Engine& engine,
                                          LiveFeedOptions options) {
-  const auto read = [&engine] {
-    return state_json(engine.stats(), engine.requests(kRequestsRead), engine.model());
-  };
-  return std::make_shared<LiveFeed>(std::move(executor), read, now_ms, options);
+  return std::make_shared<LiveFeed>(
+      std::move(executor), [&engine] { return read_engine(engine); }, now_ms, options);
 }
 
 std::vector<Route> live_routes(const std::shared_ptr<LiveFeed>& feed) {

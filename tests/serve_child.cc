@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve_child.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <regex>
@@ -102,53 +98,6 @@ int ServerChild::wait_for_exit() {
   return -1;
 }
 
-Connection::Connection(int port) : socket_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const timeval patience{60, 0};
-  setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-  if (connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
-    ADD_FAILURE() << "no connection to port " << port << ": " << strerror(errno);
-}
-
-Connection::~Connection() { close(socket_); }
-
-void Connection::send(const std::string& bytes) {
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t n = ::send(socket_, bytes.data() + done, bytes.size() - done, MSG_NOSIGNAL);
-    if (n <= 0) {
-      ADD_FAILURE() << "the server does not read: " << strerror(errno);
-      return;
-    }
-    done += static_cast<size_t>(n);
-  }
-}
-
-std::string Connection::read_until(const std::string& text) {
-  while (true) {
-    const size_t at = text.empty() ? std::string::npos : received_.find(text);
-    if (at != std::string::npos) {
-      const std::string seen = received_.substr(0, at + text.size());
-      received_.erase(0, seen.size());
-      return seen;
-    }
-    std::array<char, 65536> buffer;
-    const ssize_t n = recv(socket_, buffer.data(), buffer.size(), 0);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) ADD_FAILURE() << "nothing comes any more";
-    if (n <= 0) return std::exchange(received_, "");
-    received_.append(buffer.data(), static_cast<size_t>(n));
-  }
-}
-
-void Connection::reset() {
-  const linger hard{1, 0};
-  setsockopt(socket_, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
-  close(socket_);
-  socket_ = -1;
-}
-
 std::string http_request(const std::string& method, const std::string& path, const std::string& body,
                          const std::string& headers) {
   std::string request =
@@ -159,15 +108,9 @@ std::string http_request(const std::string& method, const std::string& path, con
   return request + "\r\n" + body;
 }
 
-HttpAnswer ask(int port, const std::string& method, const std::string& path, const std::string& body,
-               const std::string& headers) {
-  Connection connection(port);
-  connection.send(http_request(method, path, body, headers));
-  HttpAnswer answer;
-  answer.head = connection.read_until("\r\n\r\n");
-  answer.body = connection.read_to_end();
-  if (answer.head.starts_with("HTTP/1.1 ")) answer.status = std::atoi(answer.head.c_str() + 9);
-  return answer;
+server::testing::RawReply ask(int port, const std::string& method, const std::string& path,
+                              const std::string& body, const std::string& headers) {
+  return server::testing::ask(port, http_request(method, path, body, headers));
 }
 
 }  // namespace fastcache::test_support

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// `fastcache serve` as a child, and plain sockets that talk to it.
+// `fastcache serve` as a child, and requests to it.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
 #include <vector>
+
+#include "server/testing/raw_client.h"
 
 namespace fastcache::test_support {
 
@@ -33,33 +35,10 @@ class ServerChild {
   std::string log_;
 };
 
-// A connection to 127.0.0.1. Reading gives up after a minute, with a test failure.
-class Connection {
- public:
-  explicit Connection(int port);
-  ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  void send(const std::string& bytes);
-  // All that came until the text was there, the text included; until the end if it never came.
-  std::string read_until(const std::string& text);
-  std::string read_to_end() { return read_until(""); }
-  void reset();  // closes without a farewell: the other side gets a reset
-
- private:
-  int socket_ = -1;
-  std::string received_;  // behind what read_until returned
-};
-
-struct HttpAnswer {
-  int status = 0;
-  std::string head, body;  // body: as sent; without chunk marks where the server says how long it is
-};
-
+// Closes the connection after the answer.
 std::string http_request(const std::string& method, const std::string& path, const std::string& body = {},
                          const std::string& headers = {});
-HttpAnswer ask(int port, const std::string& method, const std::string& path, const std::string& body = {},
-               const std::string& headers = {});
+server::testing::RawReply ask(int port, const std::string& method, const std::string& path,
+                              const std::string& body = {}, const std::string& headers = {});
 
 }  // namespace fastcache::test_support

@@ -28,9 +28,8 @@ Client start_client(int port, const std::string& request) {
   const pid_t process = fork();
   if (process == 0) {
     close(ends[0]);
-    Connection connection(port);
-    connection.send(request);
-    const bool came = connection.read_until("data: ").ends_with("data: ");
+    server::testing::RawClient connection(port);
+    const bool came = connection.send(request) && connection.read_until("data: ").ends_with("data: ");
     if (!came || write(ends[1], "", 1) != 1) _exit(1);
     pause();
     _exit(1);

@@ -78,7 +78,7 @@ void limit_memory() {
   limit_memory();
   // Should the parent die, the child must not stay behind.
   alarm(static_cast<unsigned>(limit.count() / 1000 + 2));
-  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM})
+  for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM, SIGINT, SIGHUP})
     std::signal(number, SIG_DFL);
   ggml_set_abort_callback(on_ggml_abort);
   try {

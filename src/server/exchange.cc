@@ -94,6 +94,8 @@ const Route* Exchange::check() {
   if (server_.draining) throw HttpFault{503, "The server is shutting down.", {{"Retry-After", "5"}}, ""};
 
   const std::string allowed = server_.routes.allowed_methods(request_.path);
+  if (allowed.empty() && !server_.starting.empty())
+    throw HttpFault{503, fmt::format("Not yet: {}.", server_.starting), {{"Retry-After", "1"}}, ""};
   if (allowed.empty()) throw HttpFault{404, fmt::format("There is nothing at {}.", request_.path), {}, ""};
   if (request_.method == "OPTIONS") return nullptr;
   const Route* route = server_.routes.find(request_.method, request_.path);

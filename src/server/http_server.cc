@@ -165,6 +165,7 @@ HttpServer::HttpServer(HttpOptions options, std::vector<Route> routes)
 HttpServer::~HttpServer() = default;
 
 void HttpServer::add_routes(std::vector<Route> routes) { impl_->state.routes.add(std::move(routes)); }
+void HttpServer::set_starting(std::string reason) { impl_->state.starting = std::move(reason); }
 asio::io_context& HttpServer::context() { return impl_->context; }
 int HttpServer::port() const { return impl_->port; }
 const HttpCounters& HttpServer::counters() const { return impl_->state.shared.counters; }

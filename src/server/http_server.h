@@ -25,7 +25,10 @@ class HttpServer {
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
 
-  void add_routes(std::vector<Route> routes);  // before run(): for those that need context() or counters()
+  // Before run(), or on the server's thread: for those that need context(), counters() or a loaded model.
+  void add_routes(std::vector<Route> routes);
+  // The same. While there is a reason, paths without a route are answered 503 with it instead of 404.
+  void set_starting(std::string reason);
 
   boost::asio::io_context& context();  // timers and posts of the handlers run here too
   int port() const;

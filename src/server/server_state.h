@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <unordered_set>
 
 #include "server/api_keys.h"
@@ -25,6 +26,7 @@ struct ServerState {
   RequestIds ids;
   std::unordered_set<Wire*> wires;  // open ones
   size_t bodies_bytes = 0;          // of requests being received or answered
+  std::string starting;             // why what is not in the table may come yet; empty: it will not
   bool draining = false;
 };
 

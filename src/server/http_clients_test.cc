@@ -163,6 +163,7 @@ TEST(HttpClients, MoreThanTheCapAreToldSo) {
   const RawReply refused = ask(server.port(), kHello);
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers.at("retry-after"), "1");
+  EXPECT_TRUE(refused.headers.contains("x-request-id"));
   clients.clear();
   expect_no_connections(server);
   EXPECT_EQ(ask(server.port(), kHello).status, 200);

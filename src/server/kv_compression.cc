@@ -37,7 +37,8 @@ double parse_number(std::string_view text, std::string_view whole) {
 int64_t whole_number(const std::string& key, double value, int64_t most) {
   if (value >= 0 && value <= static_cast<double>(most) && value == std::floor(value))
     return static_cast<int64_t>(value);
-  throw Error{Code::bad_request, fmt::format("{} is {}; it must be a whole number from 0 to {}", key, value, most)};
+  throw Error{Code::bad_request, fmt::format("{} is {}; it must be a whole number from 0 to {}",
+                                             model::displayable(key), value, most)};
 }
 
 void set(Compression& compression, const std::string& key, double value) {

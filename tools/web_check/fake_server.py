@@ -187,6 +187,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.is_gone:
+            self.close_connection = True
+            return None
         if self.refused():
             return None
         question = body["messages"][-1]["content"]

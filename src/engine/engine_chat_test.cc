@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+// From messages to tokens to an answer and back: a random model that must call a tool does.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/test_seed.h"
+#include "fastcache/engine.h"
+#include "model/testing/chat_templates.h"
+#include "model/testing/tiny_model.h"
+
+namespace fastcache {
+namespace {
+
+constexpr const char* kMessages = R"([{"role": "user", "content": "x"}])";
+constexpr const char* kTools = R"([
+  {"type": "function", "function": {"name": "switch_it", "parameters": {"type": "object",
+    "properties": {"on": {"type": "boolean"}}, "required": ["on"], "additionalProperties": false}}},
+  {"type": "function", "function": {"name": "colour", "parameters": {"type": "object",
+    "properties": {"of": {"enum": ["red", "green"]}}, "required": ["of"], "additionalProperties": false}}}])";
+
+class EngineChat : public testing::TestWithParam<const char*> {
+ protected:
+  EngineChat() {
+    model::test_support::write_tiny_model(folder_.file("tiny.gguf"),
+                                          {.chat_template = GetParam(), .seed = test_seed()});
+    engine_.emplace(
+        EngineOptions{.model = folder_.file("tiny.gguf"), .pool_bytes = size_t{4} << 20, .threads = 2});
+  }
+
+  struct Called {
+    std::string name, arguments, content;
+    Finish finish = Finish::failed;
+  };
+  Called answer(const PreparedChat& prepared, uint64_t seed) {
+    Request request{.tokens = prepared.tokens, .max_tokens = 400};
+    request.sampling.temperature = 1;
+    request.sampling.seed = seed;
+    request.sampling.grammar = prepared.grammar;
+    request.sampling.json_schema = prepared.json_schema;
+    const auto parser = prepared.make_parser();
+    Called called;
+    const auto add = [&](const std::vector<ChatDelta>& deltas) {
+      for (const ChatDelta& delta : deltas) {
+        called.name += delta.tool_name;
+        called.arguments += delta.tool_arguments;
+        called.content += delta.content;
+      }
+    };
+    const auto answer = engine_->submit(std::move(request));
+    while (const auto delta = answer->next()) {
+      add(parser->push(delta->text));
+      if (delta->finished) called.finish = delta->finish;
+    }
+    add(parser->finish());
+    return called;
+  }
+
+  model::test_support::TemporaryFolder folder_;
+  std::optional<Engine> engine_;
+};
+
+TEST_P(EngineChat, ARequiredToolIsCalled) {
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    ChatCall call{.messages = kMessages, .tools = kTools, .tool_choice = "required"};
+    const PreparedChat prepared = engine_->prepare_chat(call);
+    ASSERT_FALSE(prepared.grammar.empty());
+    const Called called = answer(prepared, seed);
+    if (called.finish != Finish::stop) continue;  // white space without end is JSON too
+    const nlohmann::json arguments = nlohmann::json::parse(called.arguments);
+    if (called.name == "switch_it") {
+      EXPECT_TRUE(arguments.at("on").is_boolean());
+    } else {
+      EXPECT_EQ(called.name, "colour");
+      EXPECT_TRUE(arguments.at("of").is_string());
+    }
+    EXPECT_EQ(called.content, "");
+    call.tool_choice = "colour";
+    EXPECT_THAT(answer(engine_->prepare_chat(call), seed).name, testing::AnyOf("colour", ""));
+  }
+}
+
+TEST_P(EngineChat, AnyObjectIsAnObject) {
+  const PreparedChat prepared = engine_->prepare_chat({.messages = kMessages, .json_schema = "{}"});
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const Called called = answer(prepared, seed);
+    EXPECT_EQ(called.content.substr(0, 1), "{") << called.content;
+    if (called.finish == Finish::stop) EXPECT_TRUE(nlohmann::json::parse(called.content).is_object());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Templates, EngineChat,
+                         testing::Values(model::test_support::kJsonCallsTemplate,
+                                         model::test_support::kReasoningTemplate,
+                                         model::test_support::kTaggedCallsTemplate,
+                                         "{%- for message in messages %}{{- message.content }}{%- endfor %}"),
+                         [](const auto& source) { return "template_" + std::to_string(source.index); });
+
+}  // namespace
+}  // namespace fastcache

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/kv_compression.h"
+
+#include <gtest/gtest.h>
+
+#include "press/registry.h"
+
+namespace fastcache::server {
+namespace {
+
+bool same(const Compression& a, const Compression& b) {
+  return a.press == b.press && a.ratio == b.ratio && a.budget == b.budget && a.seed == b.seed &&
+         a.parameters == b.parameters;
+}
+
+Compression read(const std::string& json) {
+  const Json value = Json::parse(json);
+  return read_compression(JsonField(value, "kv_compression"));
+}
+
+TEST(KvCompression, BothFormsAreTheSame) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"x("knorm(ratio=0.8)")x", R"({"method": "knorm", "ratio": 0.8})"},
+      {R"x("streaming_llm( budget = 64 , n_sink=2 )")x", R"({"method":"streaming_llm","n_sink":2,"budget":64})"},
+      {R"x("random(ratio=0.5, seed=7)")x", R"({"method": "random", "seed": 7, "ratio": 5e-1, "budget": null})"},
+      {R"x(" none ")x", R"({"method": "none"})"},
+      {R"x("none()")x", R"({"method": "none", "ratio": 0})"},
+  };
+  for (const auto& [text, object] : cases) {
+    Compression a = read(text), b = read(object);
+    a.ratio = a.ratio.value_or(0.0);
+    b.ratio = b.ratio.value_or(0.0);
+    EXPECT_TRUE(same(a, b)) << text << " / " << object;
+  }
+}
+
+TEST(KvCompression, IdentitiesAreReadBack) {
+  for (const press::PressRow* row : press::presses()) {
+    press::PressParams params{.name = std::string{row->name}};
+    if (row->removes) params.ratio = 0.375;
+    const std::string identity = press::press_identity(params);
+    const Compression parsed = parse_compression(identity);
+    EXPECT_EQ(press::press_identity({.name = parsed.press,
+                                     .ratio = parsed.ratio,
+                                     .budget = parsed.budget,
+                                     .seed = parsed.seed,
+                                     .numbers = parsed.parameters}),
+              identity);
+  }
+}
+
+TEST(KvCompression, WhatIsWrongIsNamed) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"7", "it must be a string like"},
+      {"[]", "it must be a string like"},
+      {R"x("")x", "names no press"},
+      {R"x("(ratio=0.5)")x", "names no press"},
+      {R"x("knorm(ratio=0.5")x", "does not end with ')'"},
+      {R"x("knorm(0.5)")x", "key=value"},
+      {R"x("knorm(ratio=)")x", "no number"},
+      {R"x("knorm(ratio=nan)")x", "no number"},
+      {R"x("knorm(ratio=inf)")x", "no number"},
+      {R"x("knorm(ratio=0.5,)")x", "comma at its end"},
+      {R"x("knorm(ratio=0.5 0.6)")x", "no number"},
+      {R"x("knorm(ratio=1.5)")x", "must be in [0, 1)"},
+      {R"x("knorm")x", "set ratio"},
+      {R"x("no_such_press(ratio=0.5)")x", "does not exist; there are"},
+      {R"({"ratio": 0.5})", "kv_compression.method is missing"},
+      {R"({"method": 5})", "kv_compression.method is the number 5"},
+      {R"({"method": "knorm", "ratio": "0.5"})", "kv_compression.ratio is a string"},
+      {R"({"method": "knorm", "budget": 1.5})", "budget is 1.5"},
+      {R"({"method": "knorm", "budget": 1e99})", "budget is 1e+99"},
+      {R"({"method": "knorm", "ratio": 0.5, "seed": -1})", "seed is -1"},
+      {R"({"method": "knorm", "ratio": 0.5, "no_such": 1})", "no_such"},
+  };
+  for (const auto& [json, part] : cases) {
+    try {
+      read(json);
+      ADD_FAILURE() << json;
+    } catch (const ApiError& error) {
+      EXPECT_EQ(error.code(), Code::bad_request);
+      EXPECT_EQ(error.param.substr(0, 14), "kv_compression");
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << json << " / " << error.what();
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fastcache::server

@@ -33,8 +33,13 @@ std::string read_engine(const Engine& engine) {
   return state_json(stats, requests, engine.model());
 }
 
+// gcc 12 cannot have braced lists in a coroutine.
+Headers json_headers() { return {{"Cache-Control", "no-store"}}; }
+// X-Accel-Buffering: nginx is to pass each event on at once.
+Headers event_headers() { return {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}}; }
+
 boost::asio::awaitable<void> send_json(HttpReply& reply, std::string json) {
-  co_await reply.send(200, "application/json", std::move(json), {{"Cache-Control", "no-store"}});
+  co_await reply.send(200, "application/json", std::move(json), json_headers());
 }
 
 }  // namespace
@@ -79,7 +84,8 @@ struct LiveFeed::Watcher {
   bool gone = false;
 };
 
-LiveFeed::LiveFeed(boost::asio::any_io_executor executor, ReadState read, Clock clock, LiveFeedOptions options)
+LiveFeed::LiveFeed(boost::asio::any_io_executor executor, ReadState read, Clock clock,
+                   LiveFeedOptions options)
     : executor_(std::move(executor)),
       read_(std::move(read)),
       clock_(std::move(clock)),
@@ -91,18 +97,20 @@ std::string LiveFeed::state() const { return stamped_json(clock_(), read_()); }
 boost::asio::awaitable<void> LiveFeed::watch(std::shared_ptr<LiveFeed> feed, HttpReply& reply) {
   if (feed->closed_) throw Error{Code::overloaded, "the server is shutting down"};
   if (feed->watchers() >= feed->options_.max_watchers)
-    throw Error{Code::overloaded, fmt::format("{} pages watch this server already, and it serves no more; close one",
-                                              feed->options_.max_watchers)};
+    throw Error{Code::overloaded,
+                fmt::format("{} pages watch this server already, and it serves no more; close one",
+                            feed->options_.max_watchers)};
   Watcher watcher{feed, reply};
-  if (!feed->armed_) feed->tick();  // the last tick may be long ago: nobody watched
+  if (feed->watchers() == 1) feed->tick();  // nobody watched since the last tick
   feed->arm();
-  co_await reply.begin_stream("text/event-stream",
-                              {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}});
+  co_await reply.begin_stream("text/event-stream", event_headers());
   watcher.seen = 0;  // everyone begins with the state as it is
   while (!watcher.done()) {
     const std::shared_ptr<const std::string> message = co_await watcher.next();
     if (watcher.done()) break;
-    co_await reply.write(message ? *message : ": still here\n\n");
+    std::string text =
+        message ? *message : ": still here\n\n";  // gcc 12 destroys a temporary of ?: twice here
+    co_await reply.write(std::move(text));
   }
   if (!watcher.gone) co_await reply.end_stream();
 }
@@ -147,16 +155,18 @@ std::shared_ptr<LiveFeed> make_live_feed(boost::asio::any_io_executor executor, 
 }
 
 std::vector<Route> live_routes(const std::shared_ptr<LiveFeed>& feed) {
-  // The coroutines take what they need as arguments: a lambda's captures may be gone before its coroutine ends.
-  return {{.method = "GET",
-           .path = "/fastcache/state",
-           .handler = [feed](const HttpRequest&, HttpReply& reply) { return send_json(reply, feed->state()); }},
-          {.method = "GET",
-           .path = "/fastcache/events",
-           .handler = [feed](const HttpRequest&, HttpReply& reply) { return LiveFeed::watch(feed, reply); }},
-          {.method = "GET", .path = "/fastcache/presses", .handler = [](const HttpRequest&, HttpReply& reply) {
-             return send_json(reply, presses_json());
-           }}};
+  // The coroutines take what they need as arguments: a lambda's captures may be gone before its coroutine
+  // ends.
+  return {
+      {.method = "GET",
+       .path = "/fastcache/state",
+       .handler = [feed](const HttpRequest&, HttpReply& reply) { return send_json(reply, feed->state()); }},
+      {.method = "GET",
+       .path = "/fastcache/events",
+       .handler = [feed](const HttpRequest&, HttpReply& reply) { return LiveFeed::watch(feed, reply); }},
+      {.method = "GET", .path = "/fastcache/presses", .handler = [](const HttpRequest&, HttpReply& reply) {
+         return send_json(reply, presses_json());
+       }}};
 }
 
 }  // namespace fastcache::server

@@ -14,6 +14,7 @@
 namespace fastcache::server {
 namespace {
 
+using nlohmann::json;
 using test_support::begin_answer;
 using test_support::RecordedReply;
 
@@ -207,14 +208,16 @@ TEST_F(LiveFeedTest, OneThatIsGoneBeforeItBeginsLeavesNothingBehind) {
   EXPECT_EQ(feed->watchers(), 0);
 }
 
-// Whoever comes, leaves, dawdles and whatever changes: everyone who reads has the newest state, and has had no
-// state twice in a row.
+// Whoever comes, leaves, dawdles and whatever changes: everyone who reads has the newest state, and has had
+// no state twice in a row.
 TEST_F(LiveFeedTest, RandomComingsAndGoings) {
   std::mt19937_64 random{test_seed()};
   const auto feed = this->feed();
   std::list<RecordedReply> replies;
   for (int i = 0; i < 3000; ++i) {
-    const auto pick = [&] { return std::next(replies.begin(), static_cast<long>(random() % replies.size())); };
+    const auto pick = [&] {
+      return std::next(replies.begin(), static_cast<long>(random() % replies.size()));
+    };
     const uint64_t what = random() % 8;
     if (what == 0 && replies.size() < 20) watch(feed, replies.emplace_back(context_));
     if (what == 1 && !replies.empty()) pick()->reads_nothing = true;
@@ -250,14 +253,16 @@ TEST_F(LiveFeedTest, RoutesWantAKeyAndAnswerJson) {
     EXPECT_EQ(route.method, "GET");
     if (route.path == "/fastcache/events") continue;
     RecordedReply reply{context_};
-    const HttpRequest request{.method = "GET", .path = route.path};
+    HttpRequest request;
+    request.path = route.path;
     begin_answer(context_, reply, route.handler(request, reply));
     settle();
     EXPECT_EQ(reply.status, 200);
     EXPECT_EQ(reply.content_type, "application/json");
-    const auto json = nlohmann::json::parse(reply.body);
-    if (route.path == "/fastcache/state") EXPECT_EQ(json, (nlohmann::json{{"time_ms", 1234}, {"state", 5}}));
-    if (route.path == "/fastcache/presses") EXPECT_TRUE(json.at("presses").is_array());
+    const json got = nlohmann::json::parse(reply.body);
+    const bool is_state = route.path == "/fastcache/state";
+    EXPECT_EQ(is_state ? got.at("state") : got.at("presses").at(0).at("name"),
+              is_state ? json(5) : json("none"));
   }
 }
 

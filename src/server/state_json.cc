@@ -31,12 +31,9 @@ Json model_json(const ModelFacts& model) {
 }
 
 Json pool_json(const EngineStats& stats) {
-  return {{"total_bytes", stats.pool_bytes},
-          {"prefill_bytes", stats.prefill_bytes},
-          {"decode_bytes", stats.decode_bytes},
-          {"compressed_bytes", stats.compressed_bytes},
-          {"shared_bytes", stats.shared_bytes},
-          {"prefix_cached_bytes", stats.prefix_cached_bytes},
+  return {{"total_bytes", stats.pool_bytes},    {"prefill_bytes", stats.prefill_bytes},
+          {"decode_bytes", stats.decode_bytes}, {"compressed_bytes", stats.compressed_bytes},
+          {"shared_bytes", stats.shared_bytes}, {"prefix_cached_bytes", stats.prefix_cached_bytes},
           {"free_bytes", stats.free_bytes}};
 }
 

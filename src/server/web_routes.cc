@@ -52,17 +52,20 @@ bool names_tag(std::string_view field, std::string_view tag) {
   return false;
 }
 
-boost::asio::awaitable<void> send_file(const WebFile& file, const std::string& tag, const HttpRequest& request,
-                                       HttpReply& reply) {
-  Headers headers{{"ETag", tag},
-                  {"Cache-Control", "no-cache"},  // may be kept, must be asked about: a new server, a new page
-                  {"Content-Security-Policy", std::string{kPolicy}},
-                  {"X-Content-Type-Options", "nosniff"},
-                  {"Referrer-Policy", "no-referrer"}};
+Headers file_headers(const std::string& tag) {
+  return {{"ETag", tag},
+          {"Cache-Control", "no-cache"},  // may be kept, must be asked about: a new server, a new page
+          {"Content-Security-Policy", std::string{kPolicy}},
+          {"X-Content-Type-Options", "nosniff"},
+          {"Referrer-Policy", "no-referrer"}};
+}
+
+boost::asio::awaitable<void> send_file(const WebFile& file, const std::string& tag,
+                                       const HttpRequest& request, HttpReply& reply) {
   const auto known = request.headers.find("if-none-match");
-  const bool unchanged = known != request.headers.end() && names_tag(known->second, tag);
-  co_await reply.send(unchanged ? 304 : 200, content_type(file.name), unchanged ? "" : std::string{file.bytes},
-                      std::move(headers));
+  const bool is_known = known != request.headers.end() && names_tag(known->second, tag);
+  return reply.send(is_known ? 304 : 200, content_type(file.name), is_known ? "" : std::string{file.bytes},
+                    file_headers(tag));
 }
 
 }  // namespace
@@ -71,12 +74,13 @@ std::vector<Route> web_routes() {
   std::vector<Route> routes;
   for (const WebFile& file : web_files()) {
     const std::string path = file.name == "index.html" ? "/" : "/web/" + std::string{file.name};
-    routes.push_back({.method = "GET",
-                      .path = path,
-                      .needs_key = false,
-                      .handler = [&file, tag = etag(file.bytes)](const HttpRequest& request, HttpReply& reply) {
-                        return send_file(file, tag, request, reply);
-                      }});
+    routes.push_back(
+        {.method = "GET",
+         .path = path,
+         .needs_key = false,
+         .handler = [&file, tag = etag(file.bytes)](const HttpRequest& request, HttpReply& reply) {
+           return send_file(file, tag, request, reply);
+         }});
   }
   return routes;
 }

@@ -77,7 +77,7 @@ class Browser:
     def wait(self, expression, seconds=20):
         """Until the expression is true in the page."""
         end = time.monotonic() + seconds
-        while not self.js(expression):
+        while not self.js(f"Boolean({expression})"):
             if time.monotonic() > end:
                 raise AssertionError(f"never came true: {expression}")
             time.sleep(0.05)

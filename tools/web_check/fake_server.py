@@ -187,6 +187,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.is_gone:
+            self.close_connection = True
+            return None
         if self.refused():
             return None
         question = body["messages"][-1]["content"]
@@ -226,7 +229,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serve(port, scene="busy", key="", delay_s=0.02, seed=1):
     """A server in threads of its own; .server_address says the port, .shutdown() ends it."""
     handler = type("SceneHandler", (Handler,), {"load": Load(scene, seed), "key": key, "delay_s": delay_s})
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    server = type("Server", (http.server.ThreadingHTTPServer,), {"request_queue_size": 128})(("127.0.0.1", port), handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server

@@ -16,7 +16,8 @@ function seen_from_here(timing, pieces) {
 function cache_figures(cost, usage) {
   const figures = [];
   const [before, after] = [cost.rows_before_compression, cost.rows_after_compression];
-  if (after < before) figures.push(["KV rows", `${count(before)} → ${count(after)}`]);
+  if (after < before)
+    figures.push(["KV rows", `${count(before)} → ${count(after)} (−${share(before - after, before)})`, "saved"]);
   if (cost.freed_bytes > 0) figures.push(["freed", bytes(cost.freed_bytes)]);
   const cached = usage?.prompt_tokens_details?.cached_tokens ?? 0;
   if (cached > 0) figures.push(["cached", `${count(cached)} of ${count(usage.prompt_tokens)} prompt tokens`]);
@@ -24,7 +25,7 @@ function cache_figures(cost, usage) {
   return figures;
 }
 
-// [name, value] pairs, most wanted first.
+// [name, value, class], most wanted first.
 export function figures({cost, usage, timing, pieces}) {
   const list = cost ? [["TTFT", duration(cost.ttft_ms)]] : seen_from_here(timing, pieces);
   if (cost?.tpot_ms > 0) list.push(["tok/s", rate(1e3 / cost.tpot_ms)]);
@@ -80,17 +81,11 @@ export class AnswerView {
     this.root.removeAttribute("aria-busy");
     if (error) this.foot_.append(element("p", {class: "error", role: "alert"}, error));
     const list = element("dl", {class: "figures"});
-    for (const [name, value] of figures(result))
-      list.append(element("div", {}, element("dt", {}, name), " ", element("dd", {}, value)));
-    const {cost} = result;
-    if (cost?.rows_after_compression < cost?.rows_before_compression) {
-      const kept = cost.rows_after_compression;
-      list.append(element("div", {class: "saved"}, element("dd", {},
-        `${share(cost.rows_before_compression - kept, cost.rows_before_compression)} removed`)));
-    }
+    for (const [name, value, kind] of figures(result))
+      list.append(element("div", {class: kind}, element("dt", {}, name), " ", element("dd", {}, value)));
     if (note) list.append(element("div", {class: "note"}, element("dd", {}, note)));
     this.foot_.append(list);
-    const times = cost ? stage_times(cost) : "";
+    const times = result.cost ? stage_times(result.cost) : "";
     this.foot_.append(element("div", {class: "last"}, element("span", {class: "dim times"}, times), ...buttons));
     const log = $("log");
     if (log.scrollHeight - log.scrollTop - log.clientHeight < 200) log.scrollTop = log.scrollHeight;

@@ -55,6 +55,7 @@ function ask_for_key(was_refused) {
 }
 
 export function init_key() {
+  $("key-cancel").addEventListener("click", () => $("key-dialog").close("cancel"));
   show_button();
   $("key-button").addEventListener("click", () => {
     if (!key) return ask_for_key(false).catch(() => {});

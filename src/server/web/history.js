@@ -4,12 +4,15 @@ import {$, element, set_text, svg} from "./dom.js";
 import {bytes, rate} from "./format.js";
 import {states, used_bytes} from "./pool.js";
 
-const n_samples = 300;  // one a second
+const spans = [60, 120, 300];  // seconds on the axis, as the page gets older; one sample a second
+const n_samples = spans.at(-1);
 const drawn = states.filter(({name}) => name !== "free");
-const width = n_samples - 1, height = 100;  // of the charts' own units; CSS stretches them
+const height = 100;  // of a chart in its own units, its width is the seconds; CSS stretches both
+let width = spans[0] - 1;
 
 const samples = [];  // {time_ms, pool, tokens_per_s}
 const charts = {};
+const start = element("span", {}, "1 min ago");
 
 function make_chart(name, label) {
   const picture = svg("svg", {viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img"});
@@ -33,7 +36,7 @@ export function init_history() {
   speed.line = svg("path", {class: "speed-line"});
   speed.picture.append(speed.area, speed.line);
   $("history").append(element("div", {class: "times dim"},
-    element("span", {}, "5 min ago"), element("span", {}, "now")));
+    start, element("span", {}, "now")));
   $("history").addEventListener("pointermove", point_at);
   $("history").addEventListener("pointerleave", () => point_at(null));
 }
@@ -76,11 +79,21 @@ function draw_speed() {
   picture.setAttribute("aria-label", `Tokens per second over time; now ${rate(samples.at(-1).tokens_per_s)}`);
 }
 
+function set_width() {
+  const span = spans.find((seconds) => samples.length <= seconds);
+  width = span - 1;
+  const minutes = span / 60;
+  for (const {picture} of Object.values(charts)) picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  set_text($("history-title"), minutes === 1 ? "Last minute" : `Last ${minutes} minutes`);
+  set_text(start, `${minutes} min ago`);
+}
+
 // Once a second.
 export function add_sample(sample) {
   samples.push(sample);
   if (samples.length > n_samples) samples.shift();
   if (document.hidden || samples.length < 2) return;
+  set_width();
   draw_pool();
   draw_speed();
 }

@@ -61,7 +61,8 @@ function show_view(name) {
 function show_example() {
   const base = new URL("v1", location.href).href;
   set_text($("base-url"), base);
-  set_text($("example"), `curl ${base}/chat/completions -H 'Content-Type: application/json' -d '{
+  set_text($("example"), `curl ${base}/chat/completions \\
+  -H 'Content-Type: application/json' -d '{
   "messages": [{"role": "user", "content": "Hello"}],
   "kv_compression": {"method": "knorm", "ratio": 0.8}
 }'`);

@@ -36,6 +36,7 @@ function fill_row(row, request) {
     + `generated ${count(request.generated_tokens)}`;
   row.held.style.width = full > 0 ? `${(100 * held) / full}%` : "0";
   row.meter.classList.toggle("empty", full === 0);
+  row.meter.classList.toggle("saves", held < full);
   row.meter.setAttribute("aria-label", `${share(held, full)} of the uncompressed rows`);
   set_text(row.rows_text, full > 0 ? `${short_count(held)} of ${short_count(full)}` : "none yet");
   set_text(row.bytes_text, request.bytes > 0 ? bytes(request.bytes) : "");

@@ -68,7 +68,7 @@ class EngineChat : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(EngineChat, ARequiredToolIsCalled) {
-  int n_ended = 0;  // white space without end is JSON too
+  int n_ended = 0;  // the others are still at white space
   for (uint64_t seed = 0; seed < 2; ++seed) {
     ChatCall call{.messages = kMessages, .tools = kTools, .tool_choice = "required"};
     const PreparedChat prepared = engine_->prepare_chat(call);

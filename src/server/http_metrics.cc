@@ -17,6 +17,8 @@ std::string http_metrics(const HttpCounters& counters) {
   constexpr const char* kClasses[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
   for (size_t i = 2; i < counters.responses_by_class.size(); ++i)
     out.sample(count(counters.responses_by_class[i]), {{"class", kClasses[i]}});
+  out.family("http_errors_total", "counter", "Error objects that the HTTP server itself sent, by code.");
+  for (const auto& [code, n] : counters.errors) out.sample(count(n), {{"code", code}});
   out.counter("http_clients_gone_total", "Clients that left while they were answered.",
               count(counters.clients_gone));
   out.counter("http_received_bytes_total", "Bytes received.", count(counters.bytes_received));

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// The live feed over an engine that works.
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <vector>
+
+#include "base/test_seed.h"
+#include "model/testing/tiny_model.h"
+#include "server/live_feed.h"
+
+namespace fastcache::server {
+namespace {
+
+using nlohmann::json;
+
+class LiveFeedEngineTest : public testing::Test {
+ protected:
+  LiveFeedEngineTest() {
+    model::test_support::write_tiny_model(folder_.file("tiny.gguf"), {});
+    EngineOptions options;
+    options.model = folder_.file("tiny.gguf");
+    options.pool_bytes = size_t{4} << 20;
+    options.threads = 1;
+    engine_ = std::make_unique<Engine>(options);
+    feed_ = make_live_feed(context_.get_executor(), *engine_);
+  }
+
+  json state() const { return json::parse(feed_->state()).at("state"); }
+
+  static int64_t pool_parts(const json& pool) {
+    int64_t sum = 0;
+    for (const auto& [name, bytes] : pool.items())
+      if (name != "total_bytes") sum += bytes.get<int64_t>();
+    return sum;
+  }
+
+  model::test_support::TemporaryFolder folder_;
+  boost::asio::io_context context_;
+  std::unique_ptr<Engine> engine_;
+  std::shared_ptr<LiveFeed> feed_;
+};
+
+TEST_F(LiveFeedEngineTest, SaysWhatTheEngineHolds) {
+  const json idle = state();
+  EXPECT_EQ(idle.at("model").at("name"), "tiny");
+  EXPECT_EQ(idle.at("pool").at("free_bytes"), idle.at("pool").at("total_bytes"));
+  EXPECT_TRUE(idle.at("requests").empty());
+  EXPECT_EQ(state(), idle) << "nothing happened";
+}
+
+// While requests of all kinds come and end: the states of the pool make up the whole of it, and the tokens
+// counted never become fewer, although a request's move from the list to the totals when it ends.
+TEST_F(LiveFeedEngineTest, TokensAreCountedOnce) {
+  std::mt19937_64 random{test_seed()};
+  SCOPED_TRACE(testing::Message() << "seed " << test_seed());
+  std::vector<std::shared_ptr<Answer>> answers;
+  for (int i = 0; i < 24; ++i) {
+    Request request;
+    request.tokens.assign(1 + random() % 200, 7);
+    request.max_tokens = 1 + static_cast<int>(random() % 60);
+    request.sampling.ignore_eos = true;
+    if (random() % 2 == 0) request.compression = {.press = "knorm", .ratio = 0.5};
+    answers.push_back(engine_->submit(request));
+  }
+  int64_t seen = 0;
+  bool has_seen_requests = false;
+  for (size_t ended = 0; ended < answers.size();) {
+    const json now = state();
+    const int64_t generated = now.at("totals").at("generated_tokens");
+    ASSERT_GE(generated, seen);
+    seen = generated;
+    has_seen_requests = has_seen_requests || !now.at("requests").empty();
+    EXPECT_EQ(pool_parts(now.at("pool")), now.at("pool").at("total_bytes"));
+    ended = 0;
+    for (const auto& answer : answers) {
+      Delta delta;
+      while (answer->poll(delta) == Answer::Poll::delta) {
+      }
+      ended += answer->poll(delta) == Answer::Poll::ended;
+    }
+  }
+  int64_t expected = 0;
+  for (const auto& answer : answers) expected += answer->summary().generated_tokens;
+  json last = state();
+  while (!last.at("requests").empty()) last = state();  // the engine publishes after the answers are out
+  EXPECT_EQ(last.at("totals").at("generated_tokens"), expected);
+  EXPECT_TRUE(has_seen_requests);
+}
+
+}  // namespace
+}  // namespace fastcache::server

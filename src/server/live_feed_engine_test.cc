@@ -37,6 +37,29 @@ class LiveFeedEngineTest : public testing::Test {
     return sum;
   }
 
+  void submit_crowd(std::mt19937_64& random, std::vector<std::shared_ptr<Answer>>& answers) {
+    for (int i = 0; i < 24; ++i) {
+      Request request;
+      request.tokens.assign(1 + random() % 200, 7);
+      request.max_tokens = 1 + static_cast<int>(random() % 200);
+      request.sampling.ignore_eos = true;
+      if (random() % 2 == 0) request.compression = {.press = "knorm", .ratio = 0.5};
+      answers.push_back(engine_->submit(request));
+    }
+  }
+
+  // Takes what has come, so that it can end.
+  static bool all_ended(const std::vector<std::shared_ptr<Answer>>& answers) {
+    bool ended = true;
+    for (const auto& answer : answers) {
+      Delta delta;
+      Answer::Poll got = answer->poll(delta);
+      while (got == Answer::Poll::delta) got = answer->poll(delta);
+      ended = ended && got == Answer::Poll::ended;
+    }
+    return ended;
+  }
+
   model::test_support::TemporaryFolder folder_;
   boost::asio::io_context context_;
   std::unique_ptr<Engine> engine_;
@@ -57,37 +80,25 @@ TEST_F(LiveFeedEngineTest, TokensAreCountedOnce) {
   std::mt19937_64 random{test_seed()};
   SCOPED_TRACE(testing::Message() << "seed " << test_seed());
   std::vector<std::shared_ptr<Answer>> answers;
-  for (int i = 0; i < 24; ++i) {
-    Request request;
-    request.tokens.assign(1 + random() % 200, 7);
-    request.max_tokens = 1 + static_cast<int>(random() % 60);
-    request.sampling.ignore_eos = true;
-    if (random() % 2 == 0) request.compression = {.press = "knorm", .ratio = 0.5};
-    answers.push_back(engine_->submit(request));
-  }
   int64_t seen = 0;
   bool has_seen_requests = false;
-  for (size_t ended = 0; ended < answers.size();) {
-    const json now = state();
-    const int64_t generated = now.at("totals").at("generated_tokens");
-    ASSERT_GE(generated, seen);
-    seen = generated;
-    has_seen_requests = has_seen_requests || !now.at("requests").empty();
-    EXPECT_EQ(pool_parts(now.at("pool")), now.at("pool").at("total_bytes"));
-    ended = 0;
-    for (const auto& answer : answers) {
-      Delta delta;
-      while (answer->poll(delta) == Answer::Poll::delta) {
-      }
-      ended += answer->poll(delta) == Answer::Poll::ended;
+  while (!has_seen_requests) {  // a thread that gets no core for long may see nothing of a whole crowd
+    submit_crowd(random, answers);
+    while (!all_ended(answers)) {
+      const json now = state();
+      const int64_t generated = now.at("totals").at("generated_tokens");
+      ASSERT_GE(generated, seen);
+      seen = generated;
+      has_seen_requests = has_seen_requests || !now.at("requests").empty();
+      EXPECT_EQ(pool_parts(now.at("pool")), now.at("pool").at("total_bytes"));
     }
   }
   int64_t expected = 0;
   for (const auto& answer : answers) expected += answer->summary().generated_tokens;
   json last = state();
   while (!last.at("requests").empty()) last = state();  // the engine publishes after the answers are out
+  EXPECT_GE(expected, seen);
   EXPECT_EQ(last.at("totals").at("generated_tokens"), expected);
-  EXPECT_TRUE(has_seen_requests);
 }
 
 }  // namespace

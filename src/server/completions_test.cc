@@ -30,7 +30,8 @@ class CompletionsTest : public testing::Test {
     return Json::parse(exchange->reply.body);
   }
   std::vector<Json> streamed(Endpoint endpoint, const std::string& fields) {
-    const auto exchange = driver_.call("POST", path_of(endpoint), body_with(endpoint, fields + R"(,"stream":true)"));
+    const auto exchange =
+        driver_.call("POST", path_of(endpoint), body_with(endpoint, fields + R"(,"stream":true)"));
     EXPECT_EQ(exchange->reply.status, 200) << exchange->reply.body;
     EXPECT_EQ(exchange->reply.content_type, "text/event-stream");
     EXPECT_TRUE(exchange->reply.ended);
@@ -134,9 +135,11 @@ TEST_F(CompletionsTest, SeveralPromptsWithSeveralAnswersEach) {
   EXPECT_EQ(texts.size(), 6u);
   EXPECT_EQ(json.at("usage").at("completion_tokens"), 6 * 24);
   // The company changes nothing, and the second answer is the first one of the next seed.
-  const Json alone = whole(Endpoint::completions, R"("prompt": "two", "max_tokens": 24, "ignore_eos": true, "seed": 12)");
+  const Json alone =
+      whole(Endpoint::completions, R"("prompt": "two", "max_tokens": 24, "ignore_eos": true, "seed": 12)");
   EXPECT_EQ(text_of(alone.at("choices")[0]), text_of(json.at("choices")[4]));
-  EXPECT_EQ(json.at("usage").at("prompt_tokens").get<int>() % 2, 0);  // equally long prompts, counted once each
+  EXPECT_EQ(json.at("usage").at("prompt_tokens").get<int>() % 2,
+            0);  // equally long prompts, counted once each
 }
 
 TEST_F(CompletionsTest, WithoutASeedEveryAnswerIsAnother) {
@@ -207,7 +210,8 @@ TEST_F(CompletionsTest, JsonSchemasAreFollowed) {
 TEST_F(CompletionsTest, CompressionKeepsUsageLogical) {
   const std::string prompt = R"("prompt": ")" + std::string(300, 'x') + "\", " + kDraw;
   const Json plain = whole(Endpoint::completions, prompt);
-  const Json text_form = whole(Endpoint::completions, prompt + R"x(, "kv_compression": "knorm(ratio=0.75)")x");
+  const Json text_form =
+      whole(Endpoint::completions, prompt + R"x(, "kv_compression": "knorm(ratio=0.75)")x");
   const Json object_form =
       whole(Endpoint::completions, prompt + R"(, "kv_compression": {"method": "knorm", "ratio": 0.75})");
   EXPECT_EQ(text_form.at("choices"), object_form.at("choices"));
@@ -235,15 +239,22 @@ TEST_F(CompletionsTest, RefusalsNameTheFieldAndTheModel) {
   EXPECT_EQ(length.at("error").at("code"), "context_too_long");
 }
 
-TEST_F(CompletionsTest, ADeadlineBeforeTheFirstTokenIsAnError) {
-  // Not even a prompt of one step fits into it.
-  const Json error = whole(Endpoint::completions,
-                           R"("deadline_ms": 1, "prompt": [)" + [] {
-                             std::string tokens = "5";
-                             for (int i = 0; i < 450; ++i) tokens += ",5";
-                             return tokens;
-                           }() + "]", 408).at("error");
-  EXPECT_EQ(error.at("code"), "deadline_exceeded");
+TEST(Completions, ADeadlineBeforeTheFirstTokenIsAnError) {
+  ApiDriver::Options options;
+  options.model.context_length = 8192;
+  options.engine.max_running = 1;
+  ApiDriver driver(options);
+  const auto first = driver.start(
+      "POST", kPaths[1], body_with(Endpoint::completions, R"("max_tokens": 8000, "ignore_eos": true)"));
+  for (const char* stream : {"", R"(, "stream": true)"}) {  // both wait behind the first one
+    const auto late = driver.call("POST", kPaths[0],
+                                  body_with(Endpoint::chat, std::string(R"("deadline_ms": 1)") + stream));
+    EXPECT_EQ(late->reply.status, 408) << late->reply.body;
+    EXPECT_EQ(Json::parse(late->reply.body).at("error").at("code"), "deadline_exceeded");
+  }
+  first->reply.leave();
+  driver.run([&] { return first->done; });
+  EXPECT_TRUE(driver.becomes_idle());
 }
 
 TEST(Completions, AFullQueueIs429) {
@@ -264,7 +275,8 @@ TEST(Completions, DefaultsOfTheServerCount) {
   options.api.model_name = "served";
   options.api.aliases = {"other"};
   ApiDriver driver(options);
-  const auto exchange = driver.call("POST", kPaths[0], body_with(Endpoint::chat, R"("model":"other","ignore_eos":true)"));
+  const auto exchange =
+      driver.call("POST", kPaths[0], body_with(Endpoint::chat, R"("model":"other","ignore_eos":true)"));
   const Json json = Json::parse(exchange->reply.body);
   EXPECT_EQ(json.at("model"), "served");
   EXPECT_EQ(json.at("usage").at("completion_tokens"), 3);

@@ -17,7 +17,8 @@ using test_support::value_of;
 
 Summary random_summary(std::mt19937_64& chance) {
   const auto upto = [&](int most) { return static_cast<int>(chance() % static_cast<uint64_t>(most)); };
-  Summary summary{.prompt_tokens = upto(100'000), .generated_tokens = upto(5000), .queue_ms = 1.0 * upto(1000)};
+  Summary summary{
+      .prompt_tokens = upto(100'000), .generated_tokens = upto(5000), .queue_ms = 1.0 * upto(1000)};
   summary.prefill_ms = upto(100'000);
   summary.ttft_ms = summary.queue_ms + summary.prefill_ms;
   summary.decode_ms = 1e-4 * upto(10'000'000);
@@ -33,7 +34,8 @@ Summary random_summary(std::mt19937_64& chance) {
 void expect_not_fallen(const MetricFamilies& before, const MetricFamilies& after) {
   for (const auto& [name, family] : before) {
     if (family.type == "gauge") continue;
-    for (const auto& [sample, value] : family.samples) EXPECT_GE(after.at(name).samples.at(sample), value) << sample;
+    for (const auto& [sample, value] : family.samples)
+      EXPECT_GE(after.at(name).samples.at(sample), value) << sample;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/test_seed.h"
+#include "server/http_metrics.h"
 #include "server/testing/prometheus_reader.h"
 
 namespace fastcache::server {
@@ -115,12 +116,14 @@ TEST(Metrics, FiguresStandWhereDashboardsLook) {
   EXPECT_EQ(histogram("e2e_request_latency_seconds", "_sum{model_name=\"m\"}"), 1);
 }
 
-TEST(Metrics, OthersFamiliesAreAppended) {
-  PrometheusText http("fastcache:", {});
-  http.gauge("http_connections", "Open connections.", 4);
-  const std::string text = http.take();
-  const MetricFamilies all = read_prometheus(Metrics("m").text({}, {}, text));
+TEST(Metrics, TheHttpServersFamiliesAreAppended) {
+  HttpCounters counters;
+  counters.connections_open = 4;
+  counters.responses_by_class[2] = 7;
+  const MetricFamilies all = read_prometheus(Metrics("m").text({}, {}, http_metrics_text(counters)));
   EXPECT_EQ(value_of(all, "fastcache:http_connections", "fastcache:http_connections{}"), 4);
+  EXPECT_EQ(value_of(all, "fastcache:http_responses_total", "fastcache:http_responses_total{class=\"2xx\"}"),
+            7);
 }
 
 TEST(PrometheusReader, SeesWhatIsWrong) {

@@ -72,6 +72,37 @@ TEST_F(CompletionsTest, JsonSchemasAreFollowed) {
   }
 }
 
+TEST_F(CompletionsTest, ToolsAreCalledWholeAndInPieces) {
+  const std::string fields = R"("seed": 5, "max_tokens": 300, "tool_choice": "required", "tools": [{
+      "type": "function", "function": {"name": "look_up", "parameters": {"type": "object",
+      "properties": {"where": {"enum": ["here", "there"]}}, "required": ["where"],
+      "additionalProperties": false}}}])";
+  const Json choice = whole(Endpoint::chat, fields).at("choices")[0];
+  EXPECT_EQ(choice.at("finish_reason"), "tool_calls");
+  const Json& calls = choice.at("message").at("tool_calls");
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].at("type"), "function");
+  EXPECT_FALSE(calls[0].at("id").get<std::string>().empty());
+  EXPECT_EQ(calls[0].at("function").at("name"), "look_up");
+  const std::string arguments = calls[0].at("function").at("arguments");
+  const std::string where = Json::parse(arguments).at("where");
+  EXPECT_TRUE(where == "here" || where == "there");
+
+  std::string name, streamed_arguments, reason;
+  for (const Json& chunk : streamed(Endpoint::chat, fields)) {
+    const Json& part = chunk.at("choices")[0];
+    if (!part.at("finish_reason").is_null()) reason = part.at("finish_reason");
+    if (!part.at("delta").contains("tool_calls")) continue;
+    const Json& call = part.at("delta").at("tool_calls")[0];
+    EXPECT_EQ(call.at("index"), 0);
+    name += call.at("function").value("name", "");
+    streamed_arguments += call.at("function").value("arguments", "");
+  }
+  EXPECT_EQ(reason, "tool_calls");
+  EXPECT_EQ(name, "look_up");
+  EXPECT_EQ(streamed_arguments, arguments);
+}
+
 TEST_F(CompletionsTest, CompressionKeepsUsageLogical) {
   const std::string prompt = R"("prompt": ")" + std::string(300, 'x') + "\", " + kDraw;
   const Json plain = whole(Endpoint::completions, prompt);

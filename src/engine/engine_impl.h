@@ -12,6 +12,7 @@
 #include "base/compute_pool.h"
 #include "engine/step_loop.h"
 #include "fastcache/engine.h"
+#include "model/chat_tools.h"
 #include "model/loaded_model.h"
 
 namespace fastcache {
@@ -27,6 +28,7 @@ struct Engine::Impl {
   ComputePool compute;  // engine thread, once it runs
   const model::LoadedModel model;
   const ModelFacts facts;
+  const model::ChatTools chat_tools{model.vocab, model.chat_template};
   kv::PagePool pool;      // engine thread
   engine::StepLoop loop;  // engine thread
 

@@ -13,7 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "model/control_texts.h"
 #include "model/vocab.h"
+
+struct common_chat_templates;  // of llama-common
 
 namespace fastcache::model {
 
@@ -44,6 +47,10 @@ class ChatTemplate {
   std::string apply(const std::vector<ChatMessage>& messages, ChatOptions options) const;
   // The prompt's tokens, BOS as the template says (never twice), contents as plain text.
   std::vector<Token> apply_tokens(const std::vector<ChatMessage>& messages, ChatOptions options) const;
+
+  // For ChatTools.
+  const ControlTexts& controls() const;
+  const common_chat_templates* llama() const;
 
  private:
   struct Impl;

@@ -4,41 +4,19 @@
 #include <json-schema-to-grammar.h>  // of llama-common
 #include <spdlog/fmt/fmt.h>
 
-#include <algorithm>
 #include <exception>
 
 #include "base/error.h"
+#include "model/json_text.h"
 
 namespace fastcache::model {
-namespace {
-
-// Brackets outside of strings. What is not JSON is found later; the depth is right for what is.
-int depth_of(const std::string& json) {
-  int depth = 0, deepest = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string && c == '\\') {
-      ++i;
-    } else if (c == '"') {
-      in_string = !in_string;
-    } else if (!in_string && (c == '{' || c == '[')) {
-      deepest = std::max(deepest, ++depth);
-    } else if (!in_string && (c == '}' || c == ']')) {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
-}  // namespace
 
 std::string grammar_of_json_schema(const std::string& schema) {
   if (schema.size() > kMaxSchemaBytes) {
     throw Error{Code::bad_request, fmt::format("json_schema has {} bytes; it may have at most {}",
                                                schema.size(), kMaxSchemaBytes)};
   }
-  if (const int depth = depth_of(schema); depth > kMaxSchemaDepth) {
+  if (const int depth = json_shape(schema).depth; depth > kMaxSchemaDepth) {
     throw Error{Code::bad_request, fmt::format("json_schema is nested {} deep; at most {} are possible",
                                                depth, kMaxSchemaDepth)};
   }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the texts of control tokens in what users write plain text, while a template is rendered around it:
+// the template's own control tokens are tokens, theirs are letters. Used by ChatTemplate and ChatTools.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/vocab.h"
+
+namespace fastcache::model {
+
+// The texts that parse_special would turn into control tokens, found by their first byte. Immutable.
+class ControlTexts {
+ public:
+  explicit ControlTexts(const Vocab& vocab);
+  // The longest one that the text begins with, or empty. text is not empty.
+  std::string_view at(std::string_view text) const;
+
+ private:
+  std::array<std::vector<std::string>, 256> by_first_;
+};
+
+// Of one prompt: what was taken out of its contents. Owner: one thread.
+class Disarmed {
+ public:
+  // The content with a short mark in place of each control text.
+  std::string disarm(const ControlTexts& controls, std::string_view content);
+  size_t n_found() const { return texts_.size(); }
+  // A rendered prompt, the marks' texts as plain text and all else with the template's control tokens. BOS in
+  // front where the vocabulary adds one: llama-common leaves it out of the text there.
+  std::vector<Token> tokenize(const Vocab& vocab, std::string_view prompt) const;
+
+ private:
+  std::vector<std::string> texts_;
+};
+
+}  // namespace fastcache::model

@@ -17,6 +17,8 @@ std::string http_metrics_text(const HttpCounters& counters) {
   out.family("http_responses_total", "counter", "Answers by class of their status.");
   for (size_t i = 1; i < counters.responses_by_class.size(); ++i)
     out.sample(count(counters.responses_by_class[i]), {{"class", kClasses[i]}});
+  out.family("http_errors_total", "counter", "Error objects that were sent, by their code.");
+  for (const auto& [code, n] : counters.errors) out.sample(count(n), {{"code", code}});
   out.counter("http_clients_gone_total", "Clients that left before their answer ended.",
               count(counters.clients_gone));
   out.counter("http_received_bytes_total", "Bytes of requests.", count(counters.bytes_received));

@@ -34,6 +34,23 @@ common_chat_params apply(const ChatTemplate& chat_template, const ChatInput& inp
   return apply_chat_template(chat_template.llama(), inputs);
 }
 
+// Where a call is required, llama-common allows any content in front of it: text without end, from a small
+// model. `at`: where it may stand, as "until-12?".
+void cut_content(std::string& grammar, size_t at) {
+  constexpr std::string_view kSpace = " space", kUntil = " until-";
+  if (grammar.compare(at, kSpace.size(), kSpace) == 0) at += kSpace.size();
+  if (grammar.compare(at, kUntil.size(), kUntil) != 0) return;
+  const size_t end = grammar.find_first_not_of("0123456789", at + kUntil.size());
+  if (end != std::string::npos && grammar[end] == '?') grammar.erase(at, end + 1 - at);
+}
+
+// Some of its rules repeat calls whether or not they may be several.
+void cut_repetition(std::string& grammar) {
+  constexpr std::string_view kMany = "\ntool-calls ::= (tool-call space)+\n";
+  const size_t at = grammar.find(kMany);
+  if (at != std::string::npos) grammar.erase(at + kMany.size() - 2, 1);
+}
+
 // llama-common's grammars begin with the end of the prompt, "<|im_start|>assistant\n": it feeds that to the
 // sampler first. Ours begins with the answer. Returns how much of the prompt it was, nothing if the grammar
 // cannot be understood.
@@ -47,6 +64,7 @@ std::optional<size_t> cut_prompt(std::string& grammar, const std::string& genera
     const std::string literal = gbnf_format_literal(generation_prompt.substr(0, n));
     if (at == std::string::npos || grammar.compare(at, literal.size(), literal) != 0) continue;
     grammar.replace(at, literal.size(), "\"\"");
+    cut_content(grammar, at + 2);
     return n;
   }
   return {};
@@ -69,6 +87,7 @@ void use_rules_of(const common_chat_params& params, const ChatInput& input, Prep
   const std::shared_ptr<AnswerFormat> format = make_format(params, input);
   if (!params.grammar.empty() && !params.grammar_lazy) {
     std::string grammar = params.grammar;
+    if (!input.parallel_tool_calls) cut_repetition(grammar);
     if (const auto n_bytes = cut_prompt(grammar, params.generation_prompt)) {
       prepared.grammar = std::move(grammar);
       format->generation_prompt.resize(*n_bytes);

@@ -56,6 +56,7 @@ asio::awaitable<void> send_refusal(Wire& wire, ServerState& server) {
   const bool ready = co_await wire.handshake();
   if (!ready) co_return;
   Reply reply(wire);
+  reply.manner.request_id = server.ids.next();
   const HttpFault fault{
       503, "The server has as many connections as it can; try again.", {{"Retry-After", "1"}}, ""};
   co_await reply.send_fault(fault);

@@ -151,17 +151,23 @@ asio::awaitable<void> Exchange::handle(const Route& route) {
   } catch (const Error& error) {
     fault = fault_of(error);
   } catch (const std::exception& error) {
-    log().error("{} {} {}: {}", request_.id, request_.method, request_.path, error.what());
+    log().error("{} {} {}: {}", request_.id, request_.method, printable(request_.path), error.what());
     fault = internal_fault();
   }
   wire_.on_gone(nullptr);
   wire_.unwatch();
-  if (fault && !reply_.has_begun()) co_await reply_.send_fault(*fault);
+  if (fault && !reply_.has_begun()) co_await send_fault(*fault);
 }
 
 asio::awaitable<void> Exchange::refuse(const HttpFault& fault) {
   // What was not read of a request cannot be told from the next one.
   if (!has_head_ || (parser_.head().has_body && !has_body_)) reply_.manner.keep_alive = false;
+  co_await send_fault(fault);
+}
+
+// The one place that turns errors into answers.
+asio::awaitable<void> Exchange::send_fault(const HttpFault& fault) {
+  ++server_.shared.counters.errors[error_body(fault).code];
   co_await reply_.send_fault(fault);
 }
 

@@ -29,6 +29,7 @@ class Exchange {
   boost::asio::awaitable<void> receive_body();
   boost::asio::awaitable<void> handle(const Route& route);
   boost::asio::awaitable<void> refuse(const HttpFault& fault);
+  boost::asio::awaitable<void> send_fault(const HttpFault& fault);
   boost::asio::awaitable<void> answer_options();
   boost::asio::awaitable<void> need_more(const char* what);
   void count_body();

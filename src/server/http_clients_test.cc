@@ -117,7 +117,7 @@ TEST(HttpClients, SlowHeadersAndBodiesTimeOut) {
   options.limits.body_timeout_ms = 50;
   options.limits.idle_timeout_ms = 150;
   TestServer server(options, testing::test_routes(seen));
-  RawClient no_head(server.port()), no_body(server.port()), idle(server.port()), trickling(server.port());
+  RawClient no_head(server.port()), no_body(server.port()), idle(server.port());
   no_head.send("GET /hello HTTP/1.1\r\nHost");
   no_body.send("POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab");
   for (RawClient* client : {&no_head, &no_body}) {
@@ -126,7 +126,8 @@ TEST(HttpClients, SlowHeadersAndBodiesTimeOut) {
     EXPECT_EQ(reply.headers.at("connection"), "close");
     EXPECT_TRUE(client->ended());
   }
-  EXPECT_TRUE(idle.ended());                  // without a word
+  EXPECT_TRUE(idle.ended());  // without a word
+  RawClient trickling(server.port());
   trickling.send("GET /hello HTTP/1.1\r\n");  // a byte now and then does not move the deadline
   pollfd answer{trickling.handle(), POLLIN, 0};
   int sent = 0;
@@ -162,6 +163,7 @@ TEST(HttpClients, MoreThanTheCapAreToldSo) {
   const RawReply refused = ask(server.port(), kHello);
   EXPECT_EQ(refused.status, 503);
   EXPECT_EQ(refused.headers.at("retry-after"), "1");
+  EXPECT_TRUE(refused.headers.contains("x-request-id"));
   clients.clear();
   expect_no_connections(server);
   EXPECT_EQ(ask(server.port(), kHello).status, 200);

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct HttpCounters {
   uint64_t connections_accepted = 0;
   uint64_t connections_refused = 0;              // over the cap
   std::array<uint64_t, 6> responses_by_class{};  // [status / 100]; 499 (left before the answer) counts as 4
+  std::map<std::string, uint64_t> errors;        // by the error object's code
   uint64_t clients_gone = 0;                     // left while their request was answered
   uint64_t bytes_received = 0;                   // of plain text, under TLS too
   uint64_t bytes_sent = 0;

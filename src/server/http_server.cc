@@ -171,7 +171,15 @@ const HttpCounters& HttpServer::counters() const { return impl_->state.shared.co
 
 void HttpServer::run() {
   asio::co_spawn(impl_->context, impl_->accept_all(), asio::detached);
-  impl_->context.run();
+  while (true) {
+    try {
+      impl_->context.run();
+      return;
+    } catch (
+        const std::exception& error) {  // of a function that was posted; one request's fault is no other's
+      log().error("a fault on the server's thread: {}", error.what());
+    }
+  }
 }
 
 void HttpServer::drain() {

@@ -123,7 +123,7 @@ TEST(HttpServerSlow, TenThousandIdleConnectionsCostLittle) {
   const double each = static_cast<double>(resident_bytes() - before) / count;
   const double ms = ms_of([&] { EXPECT_EQ(ask(server.port(), kHello).status, count == 10'000 ? 503 : 200); });
   std::printf("%d idle connections: %.0f bytes each, one more is answered in %.1f ms\n", count, each, ms);
-  EXPECT_LT(each, 4096);
+  EXPECT_LT(each, 6 << 10);
   clients.kill();
   wait_for_connections(server, 0);
   EXPECT_EQ(ask(server.port(), kHello).body, "hello");

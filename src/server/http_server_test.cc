@@ -204,6 +204,7 @@ TEST_F(HttpServerTest, Counters) {
   EXPECT_EQ(counters.responses_by_class[2], 1u);
   EXPECT_EQ(counters.responses_by_class[4], 1u);
   EXPECT_EQ(counters.responses_by_class[5], 1u);
+  EXPECT_EQ(counters.errors, (std::map<std::string, uint64_t>{{"not_found", 1}, {"internal", 1}}));
   EXPECT_GT(counters.bytes_sent, 300u);
 }
 

@@ -37,7 +37,8 @@ double parse_number(std::string_view text, std::string_view whole) {
 int64_t whole_number(const std::string& key, double value, int64_t most) {
   if (value >= 0 && value <= static_cast<double>(most) && value == std::floor(value))
     return static_cast<int64_t>(value);
-  throw Error{Code::bad_request, fmt::format("{} is {}; it must be a whole number from 0 to {}", key, value, most)};
+  throw Error{Code::bad_request, fmt::format("{} is {}; it must be a whole number from 0 to {}",
+                                             model::displayable(key), value, most)};
 }
 
 void set(Compression& compression, const std::string& key, double value) {
@@ -90,7 +91,8 @@ Compression parse_compression(std::string_view text) {
 
 Compression read_compression(const JsonField& field) {
   if (!field.is_string() && !field.is_object())
-    field.must_be(R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
+    field.must_be(
+        R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
   try {
     Compression compression = field.is_string() ? parse_compression(field.string()) : from_object(field);
     press::complete({.name = compression.press,

@@ -11,7 +11,15 @@
 namespace fastcache::server {
 namespace {
 
-// A path with a line end in it would write lines of the client's making.
+std::string now_utc() {
+  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  const auto ms = now.time_since_epoch().count();
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)),
+                     ms % 1000);
+}
+
+}  // namespace
+
 std::string printable(const std::string& text) {
   constexpr size_t kLongest = 200;
   std::string out;
@@ -25,15 +33,6 @@ std::string printable(const std::string& text) {
   if (text.size() > kLongest) out += "...";
   return out.empty() ? "-" : out;
 }
-
-std::string now_utc() {
-  const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
-  const auto ms = now.time_since_epoch().count();
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(static_cast<std::time_t>(ms / 1000)),
-                     ms % 1000);
-}
-
-}  // namespace
 
 std::string request_line_text(const RequestRecord& r) {
   return fmt::format("{} {} \"{} {}\" {} {:.1f} ms {} bytes{}", r.id, r.peer, printable(r.method),

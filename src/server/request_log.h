@@ -19,6 +19,10 @@ struct RequestRecord {
 // At info. As JSON the message is an object; a pattern of "%v" makes the whole line one.
 void log_request(const RequestRecord& record, bool as_json);
 
+// Without what could end a line or hide in it: control characters, quotes, what is not ASCII; at most 200
+// bytes of it.
+std::string printable(const std::string& text);
+
 std::string request_line_text(const RequestRecord& record);
 std::string request_line_json(const RequestRecord& record);
 

@@ -94,7 +94,7 @@ TEST(RequestParser, WhatIsNoHttpIsRefused) {
         "G\tT /a HTTP/1.1\r\nHost: h\r\n\r\n", "GET /a HTTP/1.1\r\nno colon\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: h\r\nB d: x\r\n\r\n", "GET /a HTTP/1.1\r\n\r\n",
         "GET /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET /a HTTP/1.1\nHost: h\n\nxx\r\n\r\n",
-        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"}) {
+        "\x16\x03\x01\x02\xfc\x03\x03\r\n\r\n"}) {
     EXPECT_EQ(outcome(text), "400") << text;
   }
   for (const char* chunks : {"x\r\n", "-1\r\nab\r\n", "2\r\nabc\r\n0\r\n\r\n", "2 \r\nab\r\n0\r\n\r\n!",

@@ -44,27 +44,29 @@ bool parse_query(std::string_view text, std::map<std::string, std::string>& quer
 }
 
 // Clients of proxies send the whole URL; servers must take it (RFC 9112, 3.2.2).
-std::string_view without_scheme_and_host(std::string_view target) {
+std::string without_scheme_and_host(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
     if (!target.starts_with(scheme)) continue;
-    const size_t path = target.find_first_of("/?", scheme.size());
-    return path == target.npos ? "/" : target.substr(path);
+    const size_t end = target.find_first_of("/?#", scheme.size());
+    std::string rest(end == target.npos ? "" : target.substr(end));
+    if (!rest.starts_with('/')) rest.insert(0, 1, '/');
+    return rest;
   }
-  return target;
+  return std::string(target);
 }
 
 }  // namespace
 
 std::optional<Target> parse_target(std::string_view target) {
   if (target == "*") return Target{"*", {}};
-  target = without_scheme_and_host(target);
-  target = target.substr(0, target.find('#'));
+  const std::string whole = without_scheme_and_host(target);
+  if (!whole.starts_with('/')) return std::nullopt;
+  target = std::string_view(whole).substr(0, whole.find('#'));
   const size_t question = target.find('?');
   const auto path = percent_decode(target.substr(0, question), false);
-  Target out;
   if (!path) return std::nullopt;
-  out.path = path->empty() && question == 0 ? "/" : *path;
-  if (!out.path.starts_with('/')) return std::nullopt;
+  Target out;
+  out.path = *path;
   if (question != target.npos && !parse_query(target.substr(question + 1), out.query)) return std::nullopt;
   return out;
 }

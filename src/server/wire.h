@@ -71,11 +71,11 @@ class Wire : public std::enable_shared_from_this<Wire> {
   bool idle = true;  // no request is being received or answered: drain may close it
 
   const std::string& peer() const { return peer_; }
-  uint64_t bytes_sent() const { return bytes_sent_; }
 
  private:
   enum Wait { kRead, kWrite, kError };
   boost::asio::awaitable<bool> wait(Io wanted);  // false: deadline or failure
+  boost::asio::awaitable<void> give_way(size_t moved_bytes);
   Io take(size_t at_most);
   void look();
   void look_again_after(Wait what);
@@ -90,7 +90,7 @@ class Wire : public std::enable_shared_from_this<Wire> {
   std::string received_;
   std::string peer_;
   std::function<void()> gone_;
-  uint64_t bytes_sent_ = 0;
+  size_t turn_bytes_ = 0;          // moved since the others had their turn
   std::array<bool, 3> looking_{};  // a wait of the watch is under way, by Wait
   bool timer_armed_ = false;
   bool timed_out_ = false;

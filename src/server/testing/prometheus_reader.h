@@ -9,9 +9,9 @@
 namespace fastcache::server::test_support {
 
 struct MetricFamily {
-  std::string type, help;
+  std::string type = {}, help = {};
   // By name and labels, `le` included: `x_bucket{le="1"}` with the labels sorted by name.
-  std::map<std::string, double> samples;
+  std::map<std::string, double> samples = {};
 };
 using MetricFamilies = std::map<std::string, MetricFamily>;
 

@@ -111,7 +111,7 @@ RawReply RawClient::read_reply(bool to_head) {
     reply.whole = received_.size() >= length;
     reply.body = received_.substr(0, length);
     received_.erase(0, reply.body.size());
-  } else if (reply.headers["transfer-encoding"] == "chunked") {
+  } else if (reply.headers.contains("transfer-encoding")) {
     for (size_t size = 1; size != 0 && reply.whole;) {
       const std::string line = read_until("\r\n");
       size = line.ends_with("\r\n") ? std::stoul(line, nullptr, 16) : 0;

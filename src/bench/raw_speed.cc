@@ -25,7 +25,7 @@ size_t pages_for(const kv::CacheShape& shape, int n) {
   return static_cast<size_t>((n + shape.rows() - 1) / shape.rows()) * static_cast<size_t>(shape.n_heads());
 }
 
-constexpr int kWarmUpDecode = 4;   // steps
+constexpr int kWarmUpDecode = 4;  // steps
 
 size_t largest_case_pages(const kv::CacheShape& shape, const RawBenchCases& cases,
                           const RawBenchOptions& options) {
@@ -47,7 +47,10 @@ class RawBench {
       : model_(model),
         options_(options),
         shape_(model::cache_shape(model.hparams, options.kv_type)),
-        pool_({.head_dim = model.hparams.head_dim, .bytes = pool_bytes, .types = {options.kv_type}}),
+        pool_({.head_dim = model.hparams.head_dim,
+               .bytes = pool_bytes,
+               .types = {options.kv_type},
+               .touch = true}),
         runner_(model.hparams, *model.family, pool_, compute) {
     runner_.set_profiling(options.profile);
   }

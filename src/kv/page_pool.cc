@@ -37,6 +37,15 @@ std::byte* map_aligned(size_t bytes) {
   return reinterpret_cast<std::byte*>(aligned);
 }
 
+// Writes nothing that matters: the memory is zero before and after.
+void touch(std::byte* begin, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  if (madvise(begin, bytes, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  constexpr size_t kSmallestPage = 4096;
+  for (size_t at = 0; at < bytes; at += kSmallestPage) *static_cast<volatile std::byte*>(begin + at) = {};
+}
+
 void check_options(const PoolOptions& options) {
   if (options.head_dim <= 0 || options.head_dim % 16 != 0)
     throw Error{Code::bad_request,
@@ -76,6 +85,7 @@ PagePool::~PagePool() {
 void PagePool::map_memory() {
   mapped_bytes_ = round_up(n_pages() * page_bytes(), kHugePage);
   memory_.payload = map_aligned(mapped_bytes_);
+  if (options_.touch) touch(memory_.payload, mapped_bytes_);
   memory_.side = memory_.payload + n_pages() * memory_.payload_bytes;  // payload is a multiple of 1 KiB
 }
 

@@ -2,7 +2,9 @@
 #include "kv/page_pool.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 
@@ -26,6 +28,27 @@ std::vector<PageId> take(PagePool& pool, int n, PageState state = PageState::pre
 
 void give_back(PagePool& pool, std::span<const PageId> pages) {
   for (const PageId page : pages) pool.release(page, PageOwner::sequence);
+}
+
+// Share of the payload that the system has backed with memory.
+double resident_share(const PagePool& pool) {
+  const size_t n = pool.n_pages() * pool.memory().payload_bytes / 4096;
+  std::vector<unsigned char> resident(n);
+  EXPECT_EQ(mincore(pool.memory().payload, n * 4096, resident.data()), 0);
+  return static_cast<double>(std::count_if(resident.begin(), resident.end(), [](auto r) { return r & 1; })) /
+         static_cast<double>(n);
+}
+
+TEST(PagePool, TouchedMemoryIsThereAtOnceAndZero) {
+  PoolOptions options{.head_dim = 64, .bytes = size_t{8} << 20};
+  EXPECT_LT(resident_share(PagePool{options}), 0.5);
+  options.touch = true;
+  const PagePool pool{options};
+  EXPECT_EQ(resident_share(pool), 1.0);
+  EXPECT_EQ(pool.free_pages(), pool.n_pages());
+  const std::byte* payload = pool.memory().payload;
+  const size_t bytes = pool.n_pages() * pool.memory().payload_bytes;
+  EXPECT_TRUE(std::all_of(payload, payload + bytes, [](std::byte b) { return b == std::byte{0}; }));
 }
 
 TEST(PagePool, AllocatesAllOrNothing) {

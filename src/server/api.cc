@@ -48,8 +48,8 @@ void Api::check_model(std::string_view name) const {
   if (name.empty() || name == options_.model_name) return;
   if (std::find(aliases.begin(), aliases.end(), name) != aliases.end()) return;
   ApiError error{Code::not_found,
-                 fmt::format("the model '{}' does not exist; this server has '{}'",
-                             model::displayable(name), options_.model_name),
+                 fmt::format("the model '{}' does not exist; this server has '{}'", model::displayable(name),
+                             options_.model_name),
                  "model"};
   error.api_code = "model_not_found";
   throw error;

@@ -73,19 +73,19 @@ std::string read_tool_name(F tool) {
   tool.must_be_object(R"(an object like {"type": "function", "function": {"name": "..."}})");
   const JsonField type = tool.need("type", "\"function\"");
   if (type.string() != "function") {
-    throw ApiError{
-        Code::unsupported,
-        fmt::format("{} is {}; it must be \"function\"", type.path(), Json(type.string()).dump()),
-        type.path()};
+    throw ApiError{Code::unsupported,
+                   fmt::format("{} is {}; it must be \"function\"", type.path(), Json(type.string()).dump()),
+                   type.path()};
   }
   const JsonField function = tool.need("function", R"(an object with "name" and "parameters")");
   const JsonField name = function.need("name", "a string");
   const std::string& text = name.string();
   const bool is_word = text == "auto" || text == "none" || text == "required";
   if (is_word || !is_function_name(text)) {
-    name.refuse(fmt::format("{} is {}; it must have 1 to {} letters, digits, _ or -, and not be auto, none or "
-                            "required",
-                            name.path(), Json(text).dump(), kMostNameBytes));
+    name.refuse(
+        fmt::format("{} is {}; it must have 1 to {} letters, digits, _ or -, and not be auto, none or "
+                    "required",
+                    name.path(), Json(text).dump(), kMostNameBytes));
   }
   if (const auto description = function.find("description")) description->string();
   if (const auto parameters = function.find("parameters")) parameters->must_be_object("a JSON schema");
@@ -95,7 +95,8 @@ std::string read_tool_name(F tool) {
 void read_tools(F field, CallDraft& draft) {
   const std::vector<JsonField> tools = field.items("an array of tools");
   if (tools.size() > kMostTools)
-    field.refuse(fmt::format("{} has {} tools; it may have at most {}", field.path(), tools.size(), kMostTools));
+    field.refuse(
+        fmt::format("{} has {} tools; it may have at most {}", field.path(), tools.size(), kMostTools));
   for (F tool : tools) draft.tool_names.push_back(read_tool_name(tool));
   draft.call.chat.tools = tools.empty() ? "" : field.json().dump();
 }

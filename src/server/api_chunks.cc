@@ -68,7 +68,8 @@ void ChunkWriter::role(std::string& out, int choice) const {
   end(out, {}, {}, {});
 }
 
-void ChunkWriter::delta(std::string& out, int choice, const ChatDelta& delta, std::string_view logprobs) const {
+void ChunkWriter::delta(std::string& out, int choice, const ChatDelta& delta,
+                        std::string_view logprobs) const {
   begin(out, choice);
   out += R"("delta":{)";
   if (!delta.content.empty()) append_member(out, "content", delta.content);

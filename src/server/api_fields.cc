@@ -25,7 +25,8 @@ std::vector<LogitBias> read_logit_bias(F field) {
     LogitBias bias;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), bias.token);
     if (error != std::errc{} || end != key.data() + key.size() || bias.token < 0)
-      field.refuse(fmt::format("{} has the key {}; its keys must be token ids", field.path(), Json(key).dump()));
+      field.refuse(
+          fmt::format("{} has the key {}; its keys must be token ids", field.path(), Json(key).dump()));
     bias.bias = real(JsonField(value, field.path_of(key)), -100, 100);
     biases.push_back(bias);
   }
@@ -104,7 +105,8 @@ constexpr FieldRow kSampling[] = {
 constexpr FieldRow kCall[] = {
     {"model", FieldOf::both, [](F f, CallDraft& d) { d.call.model = f.string(); }},
     {"prompt", FieldOf::completions, [](F f, CallDraft& d) { d.call.prompts = read_prompts(f); }},
-    {"max_tokens", FieldOf::both, [](F f, CallDraft& d) { d.call.request.max_tokens = f.whole(1, kMostInt); }},
+    {"max_tokens", FieldOf::both,
+     [](F f, CallDraft& d) { d.call.request.max_tokens = f.whole(1, kMostInt); }},
     {"max_completion_tokens", FieldOf::chat,
      [](F f, CallDraft& d) { d.max_completion_tokens = f.whole(1, kMostInt); }},
     {"n", FieldOf::both, [](F f, CallDraft& d) { d.call.request.n = f.whole(1, 64); }},
@@ -133,7 +135,8 @@ constexpr FieldRow kCall[] = {
      [](F f, CallDraft& d) {
        d.call.request.tenant = f.string();
        if (f.string().empty() || f.string().size() > kMostSaltBytes)
-         f.refuse(fmt::format("{} has {} bytes; it must have 1 to {}", f.path(), f.string().size(), kMostSaltBytes));
+         f.refuse(fmt::format("{} has {} bytes; it must have 1 to {}", f.path(), f.string().size(),
+                              kMostSaltBytes));
      }},
     {"priority", FieldOf::both, [](F f, CallDraft& d) { d.call.request.priority = f.whole(-1000, 1000); }},
     {"deadline_ms", FieldOf::both,
@@ -143,7 +146,8 @@ constexpr FieldRow kCall[] = {
 };
 
 [[noreturn]] void unsupported(F field, std::string_view why) {
-  throw ApiError{Code::unsupported, fmt::format("{} is not supported{}{}", field.path(), why.empty() ? "" : ": ", why),
+  throw ApiError{Code::unsupported,
+                 fmt::format("{} is not supported{}{}", field.path(), why.empty() ? "" : ": ", why),
                  field.path()};
 }
 

@@ -32,7 +32,8 @@ TEST(ApiRequest, EveryFieldOfEveryTypeIsTakenOrNamed) {
           parse_completion_call(endpoint, body, {});
         } catch (const ApiError& error) {
           ++n_refused;
-          EXPECT_TRUE(error.code() == Code::bad_request || error.code() == Code::unsupported) << name << value;
+          EXPECT_TRUE(error.code() == Code::bad_request || error.code() == Code::unsupported)
+              << name << value;
           EXPECT_EQ(error.param.substr(0, name.size()), name) << name << ": " << value.substr(0, 40);
           EXPECT_NE(std::string(error.what()).find(name), std::string::npos) << error.what();
         }
@@ -126,7 +127,8 @@ TEST(ApiRequest, PromptsOfAllForms) {
   EXPECT_EQ(prompts("[3, 4, 5]").at(0).tokens, (std::vector<int32_t>{3, 4, 5}));
   EXPECT_EQ(prompts("[[3, 4], [5]]").at(1).tokens, (std::vector<int32_t>{5}));
   EXPECT_EQ(prompts(R"([[3], "mixed"])").size(), 2u);
-  for (const char* bad : {"[]", "[[]]", "\"\"", "[\"\"]", "[1.5]", "[-1]", "[1, \"a\"]", "[4294967296]", "{}"})
+  for (const char* bad :
+       {"[]", "[[]]", "\"\"", "[\"\"]", "[1.5]", "[-1]", "[1, \"a\"]", "[4294967296]", "{}"})
     EXPECT_THROW(prompts(bad), ApiError) << bad;
 }
 
@@ -146,8 +148,9 @@ TEST(ApiRequest, Tools) {
   EXPECT_EQ(chat(tools).chat.tools,
             R"([{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}])");
   EXPECT_EQ(chat(tools + R"(, "tool_choice": "required")").chat.tool_choice, "required");
-  EXPECT_EQ(chat(tools + R"(, "tool_choice": {"type": "function", "function": {"name": "f"}})").chat.tool_choice,
-            "f");
+  EXPECT_EQ(
+      chat(tools + R"(, "tool_choice": {"type": "function", "function": {"name": "f"}})").chat.tool_choice,
+      "f");
   EXPECT_EQ(chat("\"tools\": []").chat.tools, "");
 }
 
@@ -162,7 +165,8 @@ TEST(ApiRequest, WhatCannotBeObeyedIsRefusedByName) {
        "messages[0].content[0].type"},
       {R"("tool_choice": "required")", "tool_choice"},
       {R"("tool_choice": "sometimes")", "tool_choice"},
-      {tools + R"(, "tool_choice": {"type": "function", "function": {"name": "g"}})", "tool_choice.function.name"},
+      {tools + R"(, "tool_choice": {"type": "function", "function": {"name": "g"}})",
+       "tool_choice.function.name"},
       {tools + R"(, "response_format": {"type": "json_object"})", "response_format"},
       {R"("tools": [{"type": "function", "function": {"name": "none"}}])", "tools[0].function.name"},
       {R"("tools": [{"type": "function", "function": {"name": "a b"}}])", "tools[0].function.name"},
@@ -188,9 +192,12 @@ TEST(ApiRequest, WhatCannotBeObeyedIsRefusedByName) {
     }
   }
   const std::pair<std::string, std::string> completions[] = {
-      {R"("suffix": "x")", "suffix"},           {R"("best_of": 3, "n": 2)", "best_of"},
-      {R"("echo": true, "logprobs": 1)", "echo"}, {R"("logprobs": true)", "logprobs"},
-      {R"("prompt": [[3]], "n": 65)", "n"},     {R"("prompt": ["a", "b", "c", "d", "e"], "n": 64)", "n"},
+      {R"("suffix": "x")", "suffix"},
+      {R"("best_of": 3, "n": 2)", "best_of"},
+      {R"("echo": true, "logprobs": 1)", "echo"},
+      {R"("logprobs": true)", "logprobs"},
+      {R"("prompt": [[3]], "n": 65)", "n"},
+      {R"("prompt": ["a", "b", "c", "d", "e"], "n": 64)", "n"},
   };
   for (const auto& [fields, param] : completions) {
     try {

@@ -60,8 +60,6 @@ void append_choice(std::string& out, Endpoint endpoint, size_t index, const Choi
   out += fmt::format(R"(,"finish_reason":"{}"}})", choice.finish_reason);
 }
 
-
-
 }  // namespace
 
 void Choice::add(const ChatDelta& delta) {
@@ -96,10 +94,10 @@ Summary sum_of(std::span<const Summary> summaries) {
 }
 
 std::string usage_json(const Summary& s) {
-  return fmt::format(
-      R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
-      R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
-      s.prompt_tokens, s.generated_tokens, s.prompt_tokens + s.generated_tokens, s.cached_tokens);
+  return fmt::format(R"({{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},)"
+                     R"("prompt_tokens_details":{{"cached_tokens":{}}}}})",
+                     s.prompt_tokens, s.generated_tokens, s.prompt_tokens + s.generated_tokens,
+                     s.cached_tokens);
 }
 
 std::string fastcache_json(const Summary& s, std::string_view finish) {
@@ -113,8 +111,7 @@ std::string fastcache_json(const Summary& s, std::string_view finish) {
 
 std::string whole_response(const ResponseHead& head, std::span<const Choice> choices, const Summary& summary,
                            std::string_view finish) {
-  std::string out =
-      head_json(head, head.endpoint == Endpoint::chat ? "chat.completion" : "text_completion");
+  std::string out = head_json(head, head.endpoint == Endpoint::chat ? "chat.completion" : "text_completion");
   out += R"(,"choices":[)";
   for (size_t i = 0; i < choices.size(); ++i) {
     if (i > 0) out += ',';

@@ -160,7 +160,7 @@ void CompletionRun::end_answer(size_t prompt) {
   --n_running_;
   summaries_[prompt] = started_.answers[prompt]->summary();
   metrics_->request_ended(summaries_[prompt], ms_between(began_, now_),
-                               started_.call.request.compression.press);
+                          started_.call.request.compression.press);
 }
 
 // The engine has said all: the last choice's end, and the figures with it or behind it.

@@ -69,7 +69,7 @@ class CompletionRun {
   size_t last_choice_ = 0;            // the one that ended last: its end waits for the figures
   bool has_token_ = false;
   const char* left_open_as_ = "abort";  // what choices that never end are counted as
-  std::string finish_ = "stop";  // of the engine: "deadline" if it came to any choice
+  std::string finish_ = "stop";         // of the engine: "deadline" if it came to any choice
   std::string out_;
 };
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/completions.h"
 
+#include <atomic>
+
 #include "base/log.h"
 #include "server/api_error.h"
 #include "server/completion_run.h"
@@ -13,7 +15,7 @@ namespace asio = boost::asio;
 
 // What the client's leaving reaches: the handler may wait meanwhile, for the worker or for a full socket.
 struct ClientWatch {
-  bool gone = false;
+  std::atomic<bool> gone{false};  // the worker looks too
   std::vector<std::weak_ptr<Answer>> answers;
 
   void leave() {
@@ -88,7 +90,10 @@ asio::awaitable<void> answer(Api& api, Endpoint endpoint, const HttpRequest& req
   News news(api.io());
   Watching client(reply, news);
   const std::function<void()> on_news = news.signal();
-  const auto start = [&] { return start_completion(api, endpoint, request.body, on_news); };
+  const auto start = [&] {
+    client.check();  // it may have left while others' prompts were prepared
+    return start_completion(api, endpoint, request.body, on_news);
+  };
   StartedCompletion started = co_await api.on_worker(start);
   client.watch(started.answers);
   CompletionRun run(api, std::move(started), head_of(api, endpoint, request), began);
@@ -103,8 +108,8 @@ asio::awaitable<void> answer_completion(Api& api, Endpoint endpoint, const HttpR
   try {
     co_await answer(api, endpoint, request, reply);
   } catch (const Error& error) {
-    api.metrics()->error(code_name(error.code()));
     if (!reply.has_begun()) throw;
+    api.metrics()->error(code_name(error.code()));
     log().warn("request {} failed while its answer was streamed: {}", request.id, error.what());
     event = "data: " + to_json(error_body(error)) + "\n\n";
   }

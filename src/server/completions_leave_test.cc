@@ -32,8 +32,9 @@ TEST(ClientLeaves, AtEveryPieceOfAStream) {
     EXPECT_TRUE(driver.becomes_idle()) << at;
   }
   const auto families = test_support::read_prometheus(driver.call("GET", "/metrics", "")->reply.body);
-  EXPECT_EQ(test_support::value_of(families, "fastcache:request_success_total",
-                                   "fastcache:request_success_total{finished_reason=\"abort\",model_name=\"tiny\"}"),
+  EXPECT_EQ(test_support::value_of(
+                families, "fastcache:request_success_total",
+                "fastcache:request_success_total{finished_reason=\"abort\",model_name=\"tiny\"}"),
             50);
 }
 
@@ -87,9 +88,8 @@ TEST(WrongFields, NeverBecomeAFaultOfTheServer) {
       for (const std::string& value : test_support::json_of_each_type()) {
         const std::string body =
             body_with(endpoint, R"("max_tokens": 1, "deadline_ms": 10000, ")" + name + "\":" + value);
-        const auto exchange =
-            driver.call("POST", endpoint == Endpoint::chat ? kChat : "/v1/completions", body,
-                        [](FakeReply& reply) { reply.leave_at_write = 3; });
+        const auto exchange = driver.call("POST", endpoint == Endpoint::chat ? kChat : "/v1/completions",
+                                          body, [](FakeReply& reply) { reply.leave_at_write = 3; });
         if (exchange->client_gone) continue;
         const int status = exchange->reply.status;
         EXPECT_TRUE(status == 200 || status == 400 || status == 404 || status == 408)

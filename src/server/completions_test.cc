@@ -1,62 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Completions over an engine: what a client sees, whole and streamed.
-#include "server/completions.h"
-
 #include <gtest/gtest.h>
 
-#include "server/json_field.h"
-#include "server/testing/api_driver.h"
-#include "server/testing/request_bodies.h"
+#include <set>
+
+#include "server/testing/completions_fixture.h"
 
 namespace fastcache::server {
 namespace {
 
-using test_support::ApiDriver;
-using test_support::body_with;
-using test_support::events_of;
-using test_support::Exchange;
-
-constexpr const char* kPaths[] = {"/v1/chat/completions", "/v1/completions"};
-constexpr const char* kDraw = R"("seed": 11, "max_tokens": 24, "ignore_eos": true)";
-
-const char* path_of(Endpoint endpoint) { return kPaths[endpoint == Endpoint::chat ? 0 : 1]; }
-
-class CompletionsTest : public testing::Test {
- protected:
-  Json whole(Endpoint endpoint, const std::string& fields, int status = 200) {
-    const auto exchange = driver_.call("POST", path_of(endpoint), body_with(endpoint, fields));
-    EXPECT_EQ(exchange->reply.status, status) << exchange->reply.body;
-    EXPECT_EQ(exchange->reply.content_type, "application/json");
-    return Json::parse(exchange->reply.body);
-  }
-  std::vector<Json> streamed(Endpoint endpoint, const std::string& fields) {
-    const auto exchange = driver_.call("POST", path_of(endpoint), body_with(endpoint, fields + R"(,"stream":true)"));
-    EXPECT_EQ(exchange->reply.status, 200) << exchange->reply.body;
-    EXPECT_EQ(exchange->reply.content_type, "text/event-stream");
-    EXPECT_TRUE(exchange->reply.ended);
-    std::vector<std::string> events = events_of(exchange->reply.body);
-    EXPECT_EQ(events.back(), "[DONE]");
-    events.pop_back();
-    std::vector<Json> chunks;
-    for (const std::string& event : events) chunks.push_back(Json::parse(event));
-    return chunks;
-  }
-  static std::string text_of(const Json& choice) {
-    if (choice.contains("text")) return choice.at("text");
-    const Json& part = choice.contains("delta") ? choice.at("delta") : choice.at("message");
-    return part.value("content", "");
-  }
-  // Of one choice of a stream.
-  static std::string joined(const std::vector<Json>& chunks, int index) {
-    std::string text;
-    for (const Json& chunk : chunks)
-      for (const Json& choice : chunk.at("choices"))
-        if (choice.at("index") == index) text += text_of(choice);
-    return text;
-  }
-
-  ApiDriver driver_;
-};
+using test_support::CompletionsTest;
+using test_support::kDraw;
 
 TEST_F(CompletionsTest, AWholeChatHasTheShapeThatClientsExpect) {
   const Json json = whole(Endpoint::chat, kDraw);
@@ -134,141 +88,17 @@ TEST_F(CompletionsTest, SeveralPromptsWithSeveralAnswersEach) {
   EXPECT_EQ(texts.size(), 6u);
   EXPECT_EQ(json.at("usage").at("completion_tokens"), 6 * 24);
   // The company changes nothing, and the second answer is the first one of the next seed.
-  const Json alone = whole(Endpoint::completions, R"("prompt": "two", "max_tokens": 24, "ignore_eos": true, "seed": 12)");
+  const Json alone =
+      whole(Endpoint::completions, R"("prompt": "two", "max_tokens": 24, "ignore_eos": true, "seed": 12)");
   EXPECT_EQ(text_of(alone.at("choices")[0]), text_of(json.at("choices")[4]));
-  EXPECT_EQ(json.at("usage").at("prompt_tokens").get<int>() % 2, 0);  // equally long prompts, counted once each
+  EXPECT_EQ(json.at("usage").at("prompt_tokens").get<int>() % 2,
+            0);  // equally long prompts, counted once each
 }
 
 TEST_F(CompletionsTest, WithoutASeedEveryAnswerIsAnother) {
   const std::string fields = R"("prompt": ["one", "one"], "max_tokens": 24, "ignore_eos": true)";
   const Json json = whole(Endpoint::completions, fields);
   EXPECT_NE(text_of(json.at("choices")[0]), text_of(json.at("choices")[1]));
-}
-
-TEST_F(CompletionsTest, StopStringsEndAnAnswer) {
-  const std::string text = text_of(whole(Endpoint::completions, kDraw).at("choices")[0]);
-  size_t middle = text.size() / 2;
-  while ((static_cast<unsigned char>(text[middle]) & 0xC0) == 0x80) ++middle;  // between characters
-  size_t end = middle + 1;
-  while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) ++end;
-  const std::string stop = text.substr(middle, end - middle);
-  const std::string fields = std::string(kDraw) + R"(, "stop": ["no such thing", )" + Json(stop).dump() + "]";
-  const Json stopped = whole(Endpoint::completions, fields).at("choices")[0];
-  EXPECT_EQ(text_of(stopped), text.substr(0, text.find(stop)));
-  EXPECT_EQ(stopped.at("finish_reason"), "stop");
-  EXPECT_EQ(joined(streamed(Endpoint::completions, fields), 0), text_of(stopped));
-}
-
-TEST_F(CompletionsTest, LogprobsOfEveryToken) {
-  const std::string chat = std::string(kDraw) + R"(, "logprobs": true, "top_logprobs": 2)";
-  const Json list = whole(Endpoint::chat, chat).at("choices")[0].at("logprobs").at("content");
-  ASSERT_EQ(list.size(), 24u);
-  for (const Json& token : list) {
-    EXPECT_LE(token.at("logprob"), 0);
-    ASSERT_EQ(token.at("top_logprobs").size(), 2u);
-    EXPECT_GE(token.at("top_logprobs")[0].at("logprob"), token.at("top_logprobs")[1].at("logprob"));
-    EXPECT_GE(token.at("top_logprobs")[0].at("logprob"), token.at("logprob"));
-  }
-  Json from_stream = Json::array();
-  for (const Json& chunk : streamed(Endpoint::chat, chat)) {
-    const Json& logprobs = chunk.at("choices")[0].at("logprobs");
-    if (logprobs.is_null()) continue;
-    for (const Json& token : logprobs.at("content")) from_stream.push_back(token);
-  }
-  EXPECT_EQ(from_stream, list);
-
-  const Json legacy =
-      whole(Endpoint::completions, std::string(kDraw) + R"(, "logprobs": 3)").at("choices")[0].at("logprobs");
-  for (const char* name : {"tokens", "token_logprobs", "top_logprobs", "text_offset"})
-    EXPECT_EQ(legacy.at(name).size(), 24u) << name;
-  for (size_t i = 0; i < 24; ++i)
-    EXPECT_TRUE(legacy.at("top_logprobs")[i].contains(legacy.at("tokens")[i].get<std::string>()));
-}
-
-TEST_F(CompletionsTest, EchoBeginsWithThePrompt) {
-  const std::string fields = R"("prompt": "before", "echo": true, )" + std::string(kDraw);
-  const std::string text = text_of(whole(Endpoint::completions, fields).at("choices")[0]);
-  EXPECT_EQ(text.substr(0, 6), "before");
-  EXPECT_EQ(joined(streamed(Endpoint::completions, fields), 0), text);
-}
-
-TEST_F(CompletionsTest, JsonSchemasAreFollowed) {
-  const std::string format = R"("seed": 3, "max_tokens": 200, "response_format": {"type": "json_schema",
-      "json_schema": {"name": "n", "schema": {"type": "object", "properties": {"z": {"type": "boolean"},
-      "a": {"enum": ["x", "y"]}}, "required": ["z", "a"], "additionalProperties": false}}})";
-  for (Endpoint endpoint : {Endpoint::chat, Endpoint::completions}) {
-    const Json answer = Json::parse(text_of(whole(endpoint, format).at("choices")[0]));
-    EXPECT_TRUE(answer.at("z").is_boolean());
-    EXPECT_TRUE(answer.at("a") == "x" || answer.at("a") == "y");
-    EXPECT_EQ(answer.begin().key(), "z");  // in the schema's order
-  }
-}
-
-TEST_F(CompletionsTest, CompressionKeepsUsageLogical) {
-  const std::string prompt = R"("prompt": ")" + std::string(300, 'x') + "\", " + kDraw;
-  const Json plain = whole(Endpoint::completions, prompt);
-  const Json text_form = whole(Endpoint::completions, prompt + R"x(, "kv_compression": "knorm(ratio=0.75)")x");
-  const Json object_form =
-      whole(Endpoint::completions, prompt + R"(, "kv_compression": {"method": "knorm", "ratio": 0.75})");
-  EXPECT_EQ(text_form.at("choices"), object_form.at("choices"));
-  EXPECT_EQ(text_form.at("usage"), plain.at("usage"));
-  const Json& figures = text_form.at("fastcache");
-  EXPECT_EQ(plain.at("fastcache").at("rows_before_compression"), 0);
-  EXPECT_GT(figures.at("rows_before_compression"), 1000);
-  EXPECT_LT(figures.at("rows_after_compression").get<double>(),
-            0.26 * figures.at("rows_before_compression").get<double>());
-}
-
-TEST_F(CompletionsTest, RefusalsNameTheFieldAndTheModel) {
-  const auto error_of = [&](const std::string& fields, int status) {
-    return whole(Endpoint::chat, fields, status).at("error");
-  };
-  const Json type = error_of(R"("temperature": "hot")", 400);
-  EXPECT_EQ(type.at("param"), "temperature");
-  EXPECT_EQ(type.at("type"), "invalid_request_error");
-  EXPECT_EQ(type.at("message"), "temperature is a string; it must be a number from 0 to 100");
-  const Json model = error_of(R"("model": "gpt-4o")", 404);
-  EXPECT_EQ(model.at("code"), "model_not_found");
-  EXPECT_EQ(model.at("param"), "model");
-  EXPECT_EQ(whole(Endpoint::chat, std::string(kDraw) + R"(, "model": "tiny")").at("model"), "tiny");
-  const Json length = whole(Endpoint::completions, R"("prompt": ")" + std::string(600, 'x') + "\"", 400);
-  EXPECT_EQ(length.at("error").at("code"), "context_too_long");
-}
-
-TEST_F(CompletionsTest, ADeadlineBeforeTheFirstTokenIsAnError) {
-  // Not even a prompt of one step fits into it.
-  const Json error = whole(Endpoint::completions,
-                           R"("deadline_ms": 1, "prompt": [)" + [] {
-                             std::string tokens = "5";
-                             for (int i = 0; i < 450; ++i) tokens += ",5";
-                             return tokens;
-                           }() + "]", 408).at("error");
-  EXPECT_EQ(error.at("code"), "deadline_exceeded");
-}
-
-TEST(Completions, AFullQueueIs429) {
-  ApiDriver::Options options;
-  options.engine.max_waiting = 0;
-  ApiDriver driver(options);
-  for (const char* stream : {"", R"("stream": true)"}) {
-    const auto exchange = driver.call("POST", kPaths[0], body_with(Endpoint::chat, stream));
-    EXPECT_EQ(exchange->reply.status, 429);
-    EXPECT_EQ(Json::parse(exchange->reply.body).at("error").at("code"), "overloaded");
-  }
-}
-
-TEST(Completions, DefaultsOfTheServerCount) {
-  ApiDriver::Options options;
-  options.api.defaults.compression = {.press = "knorm", .ratio = 0.5};
-  options.api.defaults.max_tokens = 3;
-  options.api.model_name = "served";
-  options.api.aliases = {"other"};
-  ApiDriver driver(options);
-  const auto exchange = driver.call("POST", kPaths[0], body_with(Endpoint::chat, R"("model":"other","ignore_eos":true)"));
-  const Json json = Json::parse(exchange->reply.body);
-  EXPECT_EQ(json.at("model"), "served");
-  EXPECT_EQ(json.at("usage").at("completion_tokens"), 3);
-  EXPECT_GT(json.at("fastcache").at("rows_before_compression"), 0);
 }
 
 }  // namespace

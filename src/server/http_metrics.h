@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the HTTP server counts, for /metrics.
+// The HTTP server's counters as families for /metrics: ApiOptions::more_metrics.
 #pragma once
 
 #include <string>
@@ -8,7 +8,6 @@
 
 namespace fastcache::server {
 
-// Whole families in Prometheus' text format.
-std::string http_metrics(const HttpCounters& counters);
+std::string http_metrics_text(const HttpCounters& counters);
 
 }  // namespace fastcache::server

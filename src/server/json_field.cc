@@ -133,7 +133,8 @@ std::vector<JsonField> JsonField::items(const std::string& right) const {
   if (!value_->is_array()) must_be(right);
   std::vector<JsonField> items;
   items.reserve(value_->size());
-  for (size_t i = 0; i < value_->size(); ++i) items.emplace_back((*value_)[i], fmt::format("{}[{}]", path_, i));
+  for (size_t i = 0; i < value_->size(); ++i)
+    items.emplace_back((*value_)[i], fmt::format("{}[{}]", path_, i));
   return items;
 }
 

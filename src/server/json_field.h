@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading JSON from outside: whatever is wrong becomes an ApiError (bad_request) that names the field, what it
-// is and what would be right.
+// Reading JSON from outside: whatever is wrong becomes an ApiError (bad_request) that names the field, what
+// it is and what would be right.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -52,7 +52,7 @@ class JsonField {
   JsonField need(const char* name, const std::string& right) const;  // throws where it is absent
   std::string path_of(std::string_view name) const;
 
-  std::string what_it_is() const;                       // "a string", "the number 7"
+  std::string what_it_is() const;                             // "a string", "the number 7"
   [[noreturn]] void must_be(const std::string& right) const;  // "stop is an object; it must be ..."
   [[noreturn]] void refuse(const std::string& sentence) const;
 

@@ -76,9 +76,11 @@ TEST_F(FieldTest, IntegersAreExactAndInRange) {
   const auto read = [](const JsonField& f) { f.integer(-5, 1000); };
   for (const char* good : {"-5", "0", "1000", "7.0", "1e3"})
     EXPECT_EQ(refusal(Json::parse(good), read), "") << good;
-  for (const char* bad : {"-6", "1001", "0.5", "1e300", "18446744073709551615", "true", "null", "\"1\"", "[1]"})
+  for (const char* bad :
+       {"-6", "1001", "0.5", "1e300", "18446744073709551615", "true", "null", "\"1\"", "[1]"})
     EXPECT_NE(refusal(Json::parse(bad), read), "") << bad;
-  EXPECT_EQ(refusal(Json(1001), read), "a.b[3] is the number 1001; it must be a whole number from -5 to 1000");
+  EXPECT_EQ(refusal(Json(1001), read),
+            "a.b[3] is the number 1001; it must be a whole number from -5 to 1000");
   const Json least = std::numeric_limits<int64_t>::min();
   EXPECT_EQ(JsonField(least, "x").integer(least, 0), least);
 }
@@ -88,7 +90,8 @@ TEST_F(FieldTest, OtherTypesSayWhatTheyAre) {
             "a.b[3] is a string; it must be a number from 0 to 2");
   EXPECT_EQ(refusal(Json::array(), [](const JsonField& f) { f.boolean(); }),
             "a.b[3] is an empty array; it must be true or false");
-  EXPECT_EQ(refusal(Json(true), [](const JsonField& f) { f.string(); }), "a.b[3] is true; it must be a string");
+  EXPECT_EQ(refusal(Json(true), [](const JsonField& f) { f.string(); }),
+            "a.b[3] is true; it must be a string");
   EXPECT_EQ(refusal(Json::object(), [](const JsonField& f) { f.items(); }),
             "a.b[3] is an object; it must be an array");
 }

@@ -91,7 +91,8 @@ Compression parse_compression(std::string_view text) {
 
 Compression read_compression(const JsonField& field) {
   if (!field.is_string() && !field.is_object())
-    field.must_be(R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
+    field.must_be(
+        R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
   try {
     Compression compression = field.is_string() ? parse_compression(field.string()) : from_object(field);
     press::complete({.name = compression.press,

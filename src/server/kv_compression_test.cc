@@ -21,8 +21,10 @@ Compression read(const std::string& json) {
 TEST(KvCompression, BothFormsAreTheSame) {
   const std::pair<const char*, const char*> cases[] = {
       {R"x("knorm(ratio=0.8)")x", R"({"method": "knorm", "ratio": 0.8})"},
-      {R"x("streaming_llm( budget = 64 , n_sink=2 )")x", R"({"method":"streaming_llm","n_sink":2,"budget":64})"},
-      {R"x("random(ratio=0.5, seed=7)")x", R"({"method": "random", "seed": 7, "ratio": 5e-1, "budget": null})"},
+      {R"x("streaming_llm( budget = 64 , n_sink=2 )")x",
+       R"({"method":"streaming_llm","n_sink":2,"budget":64})"},
+      {R"x("random(ratio=0.5, seed=7)")x",
+       R"({"method": "random", "seed": 7, "ratio": 5e-1, "budget": null})"},
       {R"x(" none ")x", R"({"method": "none"})"},
       {R"x("none()")x", R"({"method": "none", "ratio": 0})"},
   };

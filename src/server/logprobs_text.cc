@@ -17,9 +17,8 @@ void append_comma(std::string& list) {
 
 // Python's and JavaScript's clients count characters: the bytes that begin one.
 size_t count_characters(std::string_view bytes) {
-  return static_cast<size_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
+  return static_cast<size_t>(std::count_if(
+      bytes.begin(), bytes.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 // A token that is no whole character still needs a text of its own: it is a key among the alternatives.
@@ -104,8 +103,8 @@ std::string LogprobsText::take() {
   if (endpoint_ == Endpoint::chat) {
     json = fmt::format(R"({{"content":[{}]}})", tokens_);
   } else {
-    json = fmt::format(R"({{"tokens":[{}],"token_logprobs":[{}],"top_logprobs":{},"text_offset":[{}]}})", tokens_,
-                       logprobs_, n_top_ == 0 ? "null" : '[' + top_ + ']', offsets_);
+    json = fmt::format(R"({{"tokens":[{}],"token_logprobs":[{}],"top_logprobs":{},"text_offset":[{}]}})",
+                       tokens_, logprobs_, n_top_ == 0 ? "null" : '[' + top_ + ']', offsets_);
   }
   for (std::string* list : {&tokens_, &logprobs_, &top_, &offsets_}) list->clear();
   return json;

@@ -8,11 +8,11 @@ constexpr double kTtftBounds[] = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.
                                   1.0,   2.5,   5.0,  7.5,  10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0};
 constexpr double kTokenBounds[] = {0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1,  0.15,
                                    0.2,   0.3,  0.4,   0.5,  0.75,  1.0,  2.5,  5.0,  7.5,   10.0, 20.0};
-constexpr double kStageBounds[] = {0.001, 0.005, 0.01, 0.05, 0.1,  0.3,  0.5,   0.8,   1.0,   1.5,    2.0,   2.5,
-                                   5.0,   10.0,  15.0, 20.0, 30.0, 40.0, 50.0,  60.0,  120.0, 240.0,  480.0, 960.0,
-                                   1920.0, 7680.0};
-constexpr double kCountBounds[] = {1,    2,    5,    10,    20,    50,    100,   200,
-                                   500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
+constexpr double kStageBounds[] = {0.001, 0.005, 0.01,  0.05,  0.1,   0.3,   0.5,    0.8,   1.0,
+                                   1.5,   2.0,   2.5,   5.0,   10.0,  15.0,  20.0,   30.0,  40.0,
+                                   50.0,  60.0,  120.0, 240.0, 480.0, 960.0, 1920.0, 7680.0};
+constexpr double kCountBounds[] = {1,    2,    5,    10,    20,    50,    100,    200,   500,
+                                   1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000};
 
 void add(Histogram& histogram, double ms) { histogram.observe(ms / 1e3); }
 
@@ -30,7 +30,8 @@ Metrics::Metrics(std::string model_name)
       prompt_tokens_(kCountBounds),
       generated_tokens_(kCountBounds) {
   // Rates need a beginning at 0.
-  for (const char* reason : {"stop", "length", "tool_calls", "abort", "deadline", "error"}) finished_[reason] = 0;
+  for (const char* reason : {"stop", "length", "tool_calls", "abort", "deadline", "error"})
+    finished_[reason] = 0;
 }
 
 void Metrics::request_ended(const Summary& summary, double e2e_ms, std::string_view press) {
@@ -68,8 +69,7 @@ void Metrics::write_requests(PrometheusText& out, const EngineStats& stats) cons
   out.counter("prefix_cache_queries_total", "Prompt tokens that the prefix cache was asked for.",
               count(stats.prompt_tokens));
   out.counter("prefix_cache_hits_total", "Prompt tokens that it had.", count(stats.cached_tokens));
-  out.counter("num_preemptions_total", "Answers that gave their pages to others.",
-              count(stats.preemptions));
+  out.counter("num_preemptions_total", "Answers that gave their pages to others.", count(stats.preemptions));
   out.counter("engine_steps_total", "Steps of the model.", count(stats.steps));
   out.family("request_success_total", "counter", "Answers that ended, by reason.");
   for (const auto& [reason, n] : finished_) out.sample(count(n), {{"finished_reason", reason}});

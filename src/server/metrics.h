@@ -19,7 +19,8 @@ class Metrics {
  public:
   explicit Metrics(std::string model_name);
 
-  // A request to the engine that ended; its answers by reason: stop, length, tool_calls, abort, deadline, error.
+  // A request to the engine that ended; its answers by reason: stop, length, tool_calls, abort, deadline,
+  // error.
   void request_ended(const Summary& summary, double e2e_ms, std::string_view press);
   void answer_ended(std::string_view reason) { ++finished_[std::string{reason}]; }
   void tokens_arrived(double ms_each, int n_tokens);  // behind the first of their answer

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "base/test_seed.h"
+#include "server/http_metrics.h"
 #include "server/testing/prometheus_reader.h"
 
 namespace fastcache::server {
@@ -17,7 +18,8 @@ using test_support::value_of;
 
 Summary random_summary(std::mt19937_64& chance) {
   const auto upto = [&](int most) { return static_cast<int>(chance() % static_cast<uint64_t>(most)); };
-  Summary summary{.prompt_tokens = upto(100'000), .generated_tokens = upto(5000), .queue_ms = 1.0 * upto(1000)};
+  Summary summary{
+      .prompt_tokens = upto(100'000), .generated_tokens = upto(5000), .queue_ms = 1.0 * upto(1000)};
   summary.prefill_ms = upto(100'000);
   summary.ttft_ms = summary.queue_ms + summary.prefill_ms;
   summary.decode_ms = 1e-4 * upto(10'000'000);
@@ -33,7 +35,8 @@ Summary random_summary(std::mt19937_64& chance) {
 void expect_not_fallen(const MetricFamilies& before, const MetricFamilies& after) {
   for (const auto& [name, family] : before) {
     if (family.type == "gauge") continue;
-    for (const auto& [sample, value] : family.samples) EXPECT_GE(after.at(name).samples.at(sample), value) << sample;
+    for (const auto& [sample, value] : family.samples)
+      EXPECT_GE(after.at(name).samples.at(sample), value) << sample;
   }
 }
 
@@ -113,12 +116,14 @@ TEST(Metrics, FiguresStandWhereDashboardsLook) {
   EXPECT_EQ(histogram("e2e_request_latency_seconds", "_sum{model_name=\"m\"}"), 1);
 }
 
-TEST(Metrics, OthersFamiliesAreAppended) {
-  PrometheusText http("fastcache:", {});
-  http.gauge("http_connections", "Open connections.", 4);
-  const std::string text = http.take();
-  const MetricFamilies all = read_prometheus(Metrics("m").text({}, {}, text));
+TEST(Metrics, TheHttpServersFamiliesAreAppended) {
+  HttpCounters counters;
+  counters.connections_open = 4;
+  counters.responses_by_class[2] = 7;
+  const MetricFamilies all = read_prometheus(Metrics("m").text({}, {}, http_metrics_text(counters)));
   EXPECT_EQ(value_of(all, "fastcache:http_connections", "fastcache:http_connections{}"), 4);
+  EXPECT_EQ(value_of(all, "fastcache:http_responses_total", "fastcache:http_responses_total{class=\"2xx\"}"),
+            7);
 }
 
 TEST(PrometheusReader, SeesWhatIsWrong) {

@@ -12,28 +12,34 @@ namespace {
 
 namespace asio = boost::asio;
 
-asio::awaitable<void> guarded(HttpHandler handler, const HttpRequest& request, HttpReply& reply) {
+// Counts what is refused; errors that name a field are answered here.
+asio::awaitable<void> guarded(std::shared_ptr<Metrics> metrics, HttpHandler handler,
+                              const HttpRequest& request, HttpReply& reply) {
   std::optional<ErrorBody> refused;
   try {
     co_await handler(request, reply);
   } catch (const ApiError& error) {
-    if (reply.has_begun()) throw;
+    metrics->error(code_name(error.code()));
     refused = error_body(error);
+  } catch (const Error& error) {
+    metrics->error(code_name(error.code()));
+    throw;
   }
   if (refused) co_await reply.send(refused->status, "application/json", to_json(*refused));
 }
 
-Route route(const char* method, std::string path, HttpHandler handler) {
+Route route(const Api& api, const char* method, std::string path, HttpHandler handler) {
   return {.method = method,
           .path = std::move(path),
-          .handler = [handler = std::move(handler)](const HttpRequest& request, HttpReply& reply) {
-            return guarded(handler, request, reply);
+          .handler = [metrics = api.metrics(), handler = std::move(handler)](const HttpRequest& request,
+                                                                             HttpReply& reply) {
+            return guarded(metrics, handler, request, reply);
           }};
 }
 
 // An endpoint that needs no waiting: its body, as JSON.
-Route get_json(std::string path, std::function<std::string()> body) {
-  return route("GET", std::move(path), [body = std::move(body)](const HttpRequest&, HttpReply& reply) {
+Route get_json(const Api& api, std::string path, std::function<std::string()> body) {
+  return route(api, "GET", std::move(path), [body = std::move(body)](const HttpRequest&, HttpReply& reply) {
     return reply.send(200, "application/json", body());
   });
 }
@@ -41,7 +47,7 @@ Route get_json(std::string path, std::function<std::string()> body) {
 using PostHandler = asio::awaitable<void> (*)(Api&, const HttpRequest&, HttpReply&);
 
 Route post(Api& api, std::string path, PostHandler handler) {
-  return route("POST", std::move(path), [&api, handler](const HttpRequest& request, HttpReply& reply) {
+  return route(api, "POST", std::move(path), [&api, handler](const HttpRequest& request, HttpReply& reply) {
     return handler(api, request, reply);
   });
 }
@@ -62,13 +68,13 @@ std::vector<Route> api_routes(Api& api) {
   routes.push_back(post(api, "/v1/completions", answer_prompt));
   routes.push_back(post(api, "/tokenize", answer_tokenize));
   routes.push_back(post(api, "/detokenize", answer_detokenize));
-  routes.push_back(get_json("/v1/models", [&api] { return models_json(api); }));
+  routes.push_back(get_json(api, "/v1/models", [&api] { return models_json(api); }));
   for (const std::string& name : model_names(api))
-    routes.push_back(get_json("/v1/models/" + name, [&api, name] { return model_json(api, name); }));
-  routes.push_back(get_json("/version", version_json));
-  routes.push_back(get_json("/health", [] { return std::string{R"({"status":"ok"})"}; }));
+    routes.push_back(get_json(api, "/v1/models/" + name, [&api, name] { return model_json(api, name); }));
+  routes.push_back(get_json(api, "/version", version_json));
+  routes.push_back(get_json(api, "/health", [] { return std::string{R"({"status":"ok"})"}; }));
   routes.back().needs_key = false;  // of load balancers
-  routes.push_back(route("GET", "/metrics", [&api](const HttpRequest&, HttpReply& reply) {
+  routes.push_back(route(api, "GET", "/metrics", [&api](const HttpRequest&, HttpReply& reply) {
     return reply.send(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(api));
   }));
   return routes;

@@ -64,7 +64,8 @@ TEST_F(SmallEndpointsTest, WrongBodiesAreRefusedByName) {
   EXPECT_EQ(param("/detokenize", R"({"tokens": "x"})"), "tokens");
   EXPECT_EQ(param("/detokenize", R"({"tokens": [1, -1]})"), "tokens[1]");
   EXPECT_EQ(param("/detokenize", R"({"model": "x", "tokens": []})", 404), "model");
-  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens": [100000]})", 400).at("error").at("code"), "bad_request");
+  EXPECT_EQ(call("POST", "/detokenize", R"({"tokens": [100000]})", 400).at("error").at("code"),
+            "bad_request");
 }
 
 TEST_F(SmallEndpointsTest, HealthVersionAndMetrics) {

@@ -88,7 +88,8 @@ asio::awaitable<void> handle(const HttpHandler& handler, std::shared_ptr<Exchang
   } catch (const ClientGone&) {
     exchange->client_gone = true;
   }
-  if (refused) co_await exchange->reply.send(refused->status, "application/json", to_json(*refused), Headers{});
+  if (refused)
+    co_await exchange->reply.send(refused->status, "application/json", to_json(*refused), Headers{});
 }
 
 }  // namespace

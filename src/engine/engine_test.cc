@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <semaphore>
 #include <thread>
 
 #include "engine/testing/loop_driver.h"
@@ -170,6 +171,63 @@ TEST_F(EngineTest, ASecondRequestFindsTheFirstOnesPrompt) {
   auto other = engine.submit(stranger);
   EXPECT_EQ(read(*other), first);
   EXPECT_EQ(other->summary().cached_tokens, 0);
+}
+
+// A reader that only polls when it is told sees the same as one that blocks.
+TEST_F(EngineTest, PollingWhenToldGivesTheSame) {
+  Engine engine(options_);
+  const Whole blocking = read(*engine.submit(request(1)));
+  std::counting_semaphore<> told(0);
+  auto answer = engine.submit(request(1), [&] { told.release(); });
+  Whole polled;
+  Delta delta;
+  Answer::Poll got = Answer::Poll::nothing;
+  while (got != Answer::Poll::ended) {
+    told.acquire();
+    while ((got = answer->poll(delta)) == Answer::Poll::delta) {
+      polled.text += delta.text;
+      for (const TokenInfo& token : delta.tokens) polled.tokens.push_back(token.id);
+      if (delta.finished) polled.finish = delta.finish;
+    }
+  }
+  EXPECT_EQ(polled, blocking);
+  EXPECT_EQ(answer->poll(delta), Answer::Poll::ended) << "it stays ended";
+}
+
+TEST_F(EngineTest, FiguresOfRequestsShowTheRowsThatCompressionLeft) {
+  Engine engine(options_);
+  Request asked = request(2, 200, 3000);
+  asked.compression = {.press = "knorm", .ratio = 0.5};
+  asked.n = 2;
+  auto answer = engine.submit(asked);
+  std::vector<RequestFigures> seen;
+  while (seen.empty() || seen[0].generated_tokens < 20 || seen[0].stage != std::string("decode")) {
+    ASSERT_TRUE(answer->next().has_value());
+    seen = engine.requests(10);
+  }
+  ASSERT_EQ(seen.size(), 1u) << "two answers are one request";
+  EXPECT_EQ(seen[0].press, "knorm");
+  EXPECT_EQ(seen[0].prompt_tokens, 200);
+  EXPECT_GT(seen[0].rows_held, 0u);
+  EXPECT_LT(seen[0].rows_held, seen[0].rows_uncompressed * 3 / 4);
+  EXPECT_GT(seen[0].bytes, 0u);
+  EXPECT_GT(seen[0].ttft_ms, 0);
+  EXPECT_TRUE(engine.requests(0).empty());
+  answer->cancel();
+  while (answer->next()) {
+  }
+  while (engine.stats().running > 0) std::this_thread::yield();
+  EXPECT_TRUE(engine.requests(10).empty());
+}
+
+TEST_F(EngineTest, TextAndTokens) {
+  Engine engine(options_);
+  const std::vector<int32_t> tokens = engine.tokenize("to and fro", false, false);
+  EXPECT_EQ(engine.detokenize(tokens), "to and fro");
+  EXPECT_EQ(engine.model().context_tokens, 4096);
+  EXPECT_EQ(engine.model().name, "tiny");
+  EXPECT_THROW(engine.detokenize(std::vector<int32_t>{1 << 20}), Error);
+  EXPECT_THROW(engine.tokenize("\xFF", false, false), Error);
 }
 
 }  // namespace

@@ -45,6 +45,7 @@ struct RequestState {
   std::shared_ptr<AnswerChannel> channel;
 
   // --- engine thread
+  uint64_t number = 0;  // in order of arrival
   int answers_left = 0;
   double first_step_ms = -1, first_token_ms = -1, last_token_ms = -1;  // -1: not yet
   double tpot_sum_ms = 0;  // over the answers of more than one token

@@ -29,6 +29,7 @@ StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::Pa
 
 void StepLoop::add(std::unique_ptr<RequestState> request) {
   request->answers_left = request->n;
+  request->number = next_number_++;
   Sampler sampler = std::move(*request->sampler);
   request->sampler.reset();
   auto answer = make_answer_state(std::move(request), 0, std::move(sampler));
@@ -159,20 +160,6 @@ void StepLoop::step() {
     scheduler_.observe(plan.shape, now_ms() - start_ms);
   ++totals_.steps;
   retired_.clear();
-}
-
-EngineStats StepLoop::stats() const {
-  EngineStats stats = totals_;
-  const kv::PoolUsage usage = pool_.usage();
-  stats.pool_bytes = usage.total;
-  stats.free_bytes = usage.free;
-  stats.prefill_bytes = usage.prefill;
-  stats.decode_bytes = usage.decode;
-  stats.compressed_bytes = usage.compressed;
-  stats.shared_bytes = usage.shared;
-  stats.prefix_cached_bytes = usage.prefix_cached;
-  for (const auto& [id, answer] : answers_) ++(answer->waiting ? stats.waiting : stats.running);
-  return stats;
 }
 
 void StepLoop::check() const {

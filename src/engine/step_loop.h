@@ -40,6 +40,8 @@ class StepLoop {
   void cancel_all();  // as if everybody had cancelled
 
   EngineStats stats() const;
+  // Of the first `most` requests, in order of arrival. Walks their block tables.
+  std::vector<RequestFigures> figures(size_t most) const;
   const kv::CacheShape& shape() const { return shape_; }
   double now_ms() const { return now_ms_(); }
   // Throws Error (internal) when pool, sequences and cache disagree. Walks everything: for tests.
@@ -100,6 +102,7 @@ class StepLoop {
   std::map<RequestId, std::unique_ptr<AnswerState>> answers_;  // in order of arrival
   std::vector<std::unique_ptr<AnswerState>> retired_;  // until the step ends: it may still look at them
   RequestId next_id_ = 1;
+  uint64_t next_number_ = 1;  // of a request
   EngineStats totals_;
 };
 

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// What stands behind the public engine: the model, one thread that owns the step loop, and an inbox.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/compute_pool.h"
+#include "engine/step_loop.h"
+#include "fastcache/engine.h"
+#include "model/loaded_model.h"
+
+namespace fastcache {
+
+struct Engine::Impl {
+  explicit Impl(const EngineOptions& options);
+  ~Impl();
+
+  std::shared_ptr<Answer> submit(const Request& request, std::function<void()> on_news);
+
+  const int max_waiting;
+  const kv::KvType kv_type;
+  ComputePool compute;  // engine thread, once it runs
+  const model::LoadedModel model;
+  const ModelFacts facts;
+  kv::PagePool pool;      // engine thread
+  engine::StepLoop loop;  // engine thread
+
+  std::mutex mutex;
+  std::condition_variable news;
+  std::vector<std::unique_ptr<engine::RequestState>> inbox;  // under the mutex, like all below
+  EngineStats published;
+  std::vector<RequestFigures> published_requests;
+  bool stopping = false;
+  std::thread thread;
+
+ private:
+  void run();
+  void publish();
+
+  double requests_published_ms_ = 0;  // engine thread
+};
+
+}  // namespace fastcache

@@ -11,9 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kQuotedBytes = 200;
+constexpr size_t kExcerptBytes = 200;
 
-std::string quoted(std::string_view text) { return model::displayable(text.substr(0, kQuotedBytes)); }
+std::string excerpt(std::string_view text) { return model::displayable(text.substr(0, kExcerptBytes)); }
 
 // Null for what is not there, or where `json` is no object.
 const Json& member(const Json& json, const char* name) {
@@ -62,7 +62,7 @@ void AnswerStream::read_event(std::string_view data, double now_ms) {
   }
   const Json chunk = Json::parse(data, nullptr, false);
   if (!chunk.is_object()) {
-    fail(fmt::format("a chunk of the stream is no JSON object: {}", quoted(data)));
+    fail(fmt::format("a chunk of the stream is no JSON object: {}", excerpt(data)));
     return;
   }
   if (!member(chunk, "error").is_null()) {
@@ -95,8 +95,8 @@ std::string error_message(const std::string& body) {
   const Json& error = member(json, "error");
   for (const Json* text :
        {&member(error, "message"), &error, &member(json, "message"), &member(json, "detail")})
-    if (text->is_string()) return quoted(text->get<std::string>());
-  return body.empty() ? "no message" : quoted(body);
+    if (text->is_string()) return excerpt(text->get<std::string>());
+  return body.empty() ? "no message" : excerpt(body);
 }
 
 std::optional<std::string> first_model_in(const std::string& body) {

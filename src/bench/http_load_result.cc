@@ -49,7 +49,8 @@ HttpLoadResult summarise(const HttpLoadRun& run, const std::vector<LoadBody>& bo
     without_usage += answer.output_tokens ? 0 : 1;
     short_answers += timing.output_tokens < bodies[i].generate_tokens ? 1 : 0;
   }
-  HttpLoadResult result{load_figures(timings, failed, goodput)};
+  HttpLoadResult result;
+  static_cast<LoadFigures&>(result) = load_figures(timings, failed, goodput);
   result.not_finished = not_finished;
   result.without_usage = without_usage;
   result.short_answers = short_answers;

@@ -133,30 +133,32 @@ TEST_F(LoadPrompts, SyntheticOnesAreTokensOrWords) {
 TEST(LoadBodies, EachFormOfPrompt) {
   const std::vector<LoadPrompt> plain{{.text = "a", .tokens = {}, .messages = {}, .generate_tokens = 5},
                                       {.text = "b", .tokens = {}, .messages = {}}};
-  BodyOptions options{.model = "m", .generate_tokens = 9, .extra = R"({"kv_compression": "knorm(ratio=0.8)", "temperature": 1})"};
+  BodyOptions options{.model = "m",
+                      .generate_tokens = 9,
+                      .extra = R"j({"kv_compression": "knorm(ratio=0.8)", "temperature": 1})j"};
   const auto bodies = make_bodies(plain, options);
-  EXPECT_EQ(nlohmann::json::parse(bodies.at(0).json), nlohmann::json::parse(R"({"model": "m", "prompt": "a",
+  EXPECT_EQ(nlohmann::json::parse(bodies.at(0).json), nlohmann::json::parse(R"j({"model": "m", "prompt": "a",
     "max_tokens": 5, "temperature": 1, "stream": true, "stream_options": {"include_usage": true},
-    "ignore_eos": true, "kv_compression": "knorm(ratio=0.8)"
-})"));
+    "ignore_eos": true, "kv_compression": "knorm(ratio=0.8)"})j"));
   EXPECT_EQ(bodies.at(0).generate_tokens, 5);
-EXPECT_EQ(bodies.at(1).generate_tokens, 9);
+  EXPECT_EQ(bodies.at(1).generate_tokens, 9);
 
-const std::vector<LoadPrompt> tokens{{.text = {}, .tokens = {3, 1}, .messages = {}}};
-options.ignore_eos = false;
-const auto token_body = nlohmann::json::parse(make_bodies(tokens, options).at(0).json);
-EXPECT_EQ(token_body.at("prompt"), nlohmann::json({3, 1}));
-EXPECT_FALSE(token_body.contains("ignore_eos"));
+  const std::vector<LoadPrompt> tokens{{.text = {}, .tokens = {3, 1}, .messages = {}}};
+  options.ignore_eos = false;
+  const auto token_body = nlohmann::json::parse(make_bodies(tokens, options).at(0).json);
+  EXPECT_EQ(token_body.at("prompt"), nlohmann::json({3, 1}));
+  EXPECT_FALSE(token_body.contains("ignore_eos"));
 
-const std::vector<LoadPrompt> messages{
-    {.text = {}, .tokens = {}, .messages = R"([{"role": "user", "content": "x"}])"}};
-EXPECT_THROW(make_bodies(messages, options), Error);
-options.endpoint = "/v1/chat/completions";
-EXPECT_THROW(make_bodies(tokens, options), Error);
-EXPECT_EQ(nlohmann::json::parse(make_bodies(messages, options).at(0).json).at("messages").at(0).at("content"),
-          "x");
-EXPECT_EQ(nlohmann::json::parse(make_bodies(plain, options).at(1).json).at("messages"),
-          nlohmann::json::parse(R"([{"role": "user", "content": "b"}])"));
+  const std::vector<LoadPrompt> messages{
+      {.text = {}, .tokens = {}, .messages = R"([{"role": "user", "content": "x"}])"}};
+  EXPECT_THROW(make_bodies(messages, options), Error);
+  options.endpoint = "/v1/chat/completions";
+  EXPECT_THROW(make_bodies(tokens, options), Error);
+  EXPECT_EQ(
+      nlohmann::json::parse(make_bodies(messages, options).at(0).json).at("messages").at(0).at("content"),
+      "x");
+  EXPECT_EQ(nlohmann::json::parse(make_bodies(plain, options).at(1).json).at("messages"),
+            nlohmann::json::parse(R"([{"role": "user", "content": "b"}])"));
 }
 
 TEST(LoadBodies, RefusesOtherEndpointsAndBrokenExtras) {

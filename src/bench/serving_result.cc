@@ -2,6 +2,7 @@
 #include "bench/serving_result.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "bench/statistics.h"
@@ -100,7 +101,8 @@ ServingResult summarise(std::span<const RequestRecord> records, std::span<const 
   for (const RequestRecord& record : records) {
     if (record.completed) completed.push_back(&record);
   }
-  ServingResult result{figures_of(completed, records.size())};
+  ServingResult result;
+  static_cast<LoadFigures&>(result) = figures_of(completed, records.size());
   result.pool = pool_use(samples);
   add_summaries(result, completed);
   result.decode_throughput_all_running = result.failed == 0 ? all_running_throughput(completed) : kNone;

@@ -39,15 +39,16 @@ boost::asio::ip::tcp::resolver::results_type resolve(boost::asio::io_context& io
 // One call at a time, on the io_context's thread.
 class HttpConnection {
  public:
-  HttpConnection(boost::asio::io_context& io, boost::asio::ip::tcp::resolver::results_type addresses)
-      : stream_(io), addresses_(std::move(addresses)), bytes_(size_t{64} << 10) {}
+  // connects: counts up with each connection made; must outlive this.
+  HttpConnection(boost::asio::io_context& io, boost::asio::ip::tcp::resolver::results_type addresses,
+                 int& connects)
+      : stream_(io), addresses_(std::move(addresses)), bytes_(size_t{64} << 10), connects_(connects) {}
 
   // Connects first where there is no connection. A server may have closed a kept one: then the call goes out
   // once more on a new one. on_body gets the body of status 200. What goes wrong is the outcome's error.
   boost::asio::awaitable<HttpOutcome> call(const HttpCall& call, const BodySink& on_body);
 
   bool is_open() const { return open_; }  // kept for another call
-  int connects() const { return connects_; }
 
  private:
   boost::asio::awaitable<void> connect(const HttpCall& call);
@@ -61,8 +62,8 @@ class HttpConnection {
   boost::beast::flat_buffer buffer_;
   boost::asio::ip::tcp::resolver::results_type addresses_;
   std::vector<char> bytes_;  // of the body, read at once
+  int& connects_;
   bool open_ = false;
-  int connects_ = 0;
 };
 
 }  // namespace fastcache::bench

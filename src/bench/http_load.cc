@@ -88,7 +88,7 @@ class HttpLoad {
   }
 
   std::unique_ptr<HttpConnection> take_connection() {
-    if (idle_.empty()) return std::make_unique<HttpConnection>(io_, addresses_);
+    if (idle_.empty()) return std::make_unique<HttpConnection>(io_, addresses_, run_.connects);
     std::unique_ptr<HttpConnection> connection = std::move(idle_.back());
     idle_.pop_back();
     return connection;
@@ -98,7 +98,6 @@ class HttpLoad {
     HttpRecord& record = run_.records[i];
     record.state = HttpRecord::State::in_flight;
     std::unique_ptr<HttpConnection> connection = take_connection();
-    const int connects_before = connection->connects();
     AnswerStream stream;
     const HttpCall call{.url = &options_.server.url,
                         .path = options_.endpoint,
@@ -107,7 +106,6 @@ class HttpLoad {
                         .timeout_s = options_.server.timeout_s};
     HttpOutcome outcome =
         co_await connection->call(call, [&](std::string_view bytes) { stream.push(bytes, now_ms()); });
-    run_.connects += connection->connects() - connects_before;
     if (connection->is_open()) idle_.push_back(std::move(connection));
     record.status = outcome.status;
     record.answer = stream.finish();
@@ -139,7 +137,8 @@ class HttpLoad {
 HttpOutcome fetch(const LoadServer& server, const std::string& path, const std::string* body,
                   const BodySink& on_body) {
   asio::io_context io(1);
-  HttpConnection connection(io, resolve(io, server.url));
+  int connects = 0;
+  HttpConnection connection(io, resolve(io, server.url), connects);
   const HttpCall call{.url = &server.url,
                       .path = path,
                       .body = body,

@@ -162,10 +162,16 @@ TEST(LoadBodies, EachFormOfPrompt) {
 }
 
 TEST(LoadBodies, RefusesOtherEndpointsAndBrokenExtras) {
-  for (const char* endpoint : {"", "v1/completions", "/v1/embeddings", "/v1/chat"})
-    EXPECT_THROW(make_bodies({}, {.endpoint = endpoint}), Error) << endpoint;
-  for (const char* extra : {"{", "[]", "3", "\"x\""})
-    EXPECT_THROW(make_bodies({}, {.extra = extra}), Error) << extra;
+  BodyOptions options;
+  for (const char* endpoint : {"", "v1/completions", "/v1/embeddings", "/v1/chat"}) {
+    options.endpoint = endpoint;
+    EXPECT_THROW(make_bodies({}, options), Error) << endpoint;
+  }
+  options = {};
+  for (const char* extra : {"{", "[]", "3", "\"x\""}) {
+    options.extra = extra;
+    EXPECT_THROW(make_bodies({}, options), Error) << extra;
+  }
 }
 
 }  // namespace

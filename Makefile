@@ -51,7 +51,8 @@ slow-test: build ## the slow tests
 	@ctest --preset slow
 
 bench-peers: build ## compare with other programs on this machine
-	@if [ -x tools/peers/run ]; then tools/peers/run; else echo "there is no tools/peers/run yet" >&2; exit 1; fi
+	@tools/peers/run
+	@tools/peers/serving
 
 clean: ## remove build/; the per-user cache stays
 	@rm -rf build

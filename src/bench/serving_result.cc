@@ -12,40 +12,16 @@ namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
-double mean(const std::vector<double>& values) {
-  if (values.empty()) return kNone;
-  double sum = 0;
-  for (double value : values) sum += value;
-  return sum / static_cast<double>(values.size());
-}
-
-Latency latency(const std::vector<double>& values_ms) {
-  const double mean_ms = mean(values_ms);
-  std::vector<double> squares;
-  for (double value : values_ms) squares.push_back((value - mean_ms) * (value - mean_ms));
-  return {.mean_ms = mean_ms,
-          .median_ms = percentile(values_ms, 50),
-          .std_ms = std::sqrt(mean(squares)),
-          .p99_ms = percentile(values_ms, 99)};
-}
-
-void add_latencies(ServingResult& result, std::span<const RequestRecord* const> completed) {
-  std::vector<double> ttft, tpot, itl, e2el;
+LoadFigures figures_of(std::span<const RequestRecord* const> completed, size_t n_records) {
+  std::vector<RequestTiming> timings;
   for (const RequestRecord* record : completed) {
-    const std::vector<DeltaTime>& deltas = record->deltas;
-    int tokens = 0;
-    for (const DeltaTime& delta : deltas) tokens += delta.tokens;
-    ttft.push_back(deltas.front().ms - record->planned_ms);
-    e2el.push_back(deltas.back().ms - record->planned_ms);
-    if (tokens > 1) tpot.push_back((deltas.back().ms - deltas.front().ms) / (tokens - 1));
-    for (size_t i = 1; i < deltas.size(); ++i) itl.push_back(deltas[i].ms - deltas[i - 1].ms);
-    result.total_output_tokens += tokens;
-    result.duration_s = std::max(result.duration_s, deltas.back().ms / 1e3);
+    RequestTiming& timing = timings.emplace_back();
+    timing.start_ms = record->planned_ms;
+    timing.deltas = record->deltas;
+    timing.input_tokens = record->summary.prompt_tokens;
+    for (const DeltaTime& delta : record->deltas) timing.output_tokens += delta.tokens;
   }
-  result.ttft = latency(ttft);
-  result.tpot = latency(tpot);
-  result.itl = latency(itl);
-  result.e2el = latency(e2el);
+  return load_figures(timings, static_cast<int>(n_records - completed.size()));
 }
 
 void add_summaries(ServingResult& result, std::span<const RequestRecord* const> completed) {
@@ -56,7 +32,6 @@ void add_summaries(ServingResult& result, std::span<const RequestRecord* const> 
     prefill.push_back(summary.prefill_ms);
     compress.push_back(summary.compress_ms);
     decode.push_back(summary.decode_ms);
-    result.total_input_tokens += summary.prompt_tokens;
     result.cached_tokens += summary.cached_tokens;
     result.preemptions += summary.preemptions;
     result.rows_before_compression += summary.rows_before_compression;
@@ -127,16 +102,9 @@ ServingResult summarise(std::span<const RequestRecord> records, std::span<const 
     if (record.completed) completed.push_back(&record);
   }
   ServingResult result;
-  result.completed = static_cast<int>(completed.size());
-  result.failed = static_cast<int>(records.size() - completed.size());
+  static_cast<LoadFigures&>(result) = figures_of(completed, records.size());
   result.pool = pool_use(samples);
-  add_latencies(result, completed);
   add_summaries(result, completed);
-  const double seconds = result.duration_s;
-  result.request_throughput = seconds > 0 ? result.completed / seconds : 0;
-  result.output_throughput = seconds > 0 ? static_cast<double>(result.total_output_tokens) / seconds : 0;
-  result.total_token_throughput =
-      seconds > 0 ? static_cast<double>(result.total_input_tokens + result.total_output_tokens) / seconds : 0;
   result.decode_throughput_all_running = result.failed == 0 ? all_running_throughput(completed) : kNone;
   return result;
 }

@@ -5,25 +5,16 @@
 #include <span>
 #include <vector>
 
+#include "bench/load_figures.h"
 #include "fastcache/engine.h"
 
 namespace fastcache::bench {
-
-struct DeltaTime {
-  double ms = 0;  // since the start of the benchmark, when its reader had it
-  int tokens = 0;
-};
 
 struct RequestRecord {
   double planned_ms = 0;  // since the start: when it was to arrive
   std::vector<DeltaTime> deltas;
   bool completed = false;  // all of its tokens came
   Summary summary;
-};
-
-// Over all samples. NaN for none.
-struct Latency {
-  double mean_ms = 0, median_ms = 0, std_ms = 0, p99_ms = 0;
 };
 
 struct Spread {
@@ -41,18 +32,8 @@ struct PoolUse {
   int max_running = 0, max_waiting = 0;
 };
 
-struct ServingResult {
-  double duration_s = 0;  // from the first planned arrival to the last token
-  int completed = 0, failed = 0;
-  // Of completed requests, like all below; prompts count as they were sent.
-  int64_t total_input_tokens = 0, total_output_tokens = 0;
-  double request_throughput = 0;                             // per second
-  double output_throughput = 0, total_token_throughput = 0;  // tokens per second
-  Latency ttft;                                              // planned arrival to first delta
-  Latency tpot;  // mean time between a request's tokens, the first excluded; where there are two at least
-  Latency itl;   // between deltas of one request
-  Latency e2el;  // planned arrival to last delta
-
+// Latencies count from the planned arrival.
+struct ServingResult : LoadFigures {
   double mean_queue_ms = 0, mean_prefill_ms = 0, mean_compress_ms = 0, mean_decode_ms = 0;
   int64_t cached_tokens = 0, preemptions = 0;
   size_t rows_before_compression = 0, rows_after_compression = 0, freed_bytes = 0;

@@ -6,6 +6,8 @@
 
 namespace fastcache::bench {
 
+double mean(const std::vector<double>& values);  // NaN for no values
+
 // Linear interpolation between closest ranks, as numpy.percentile; NaN for no values. percent: 0 to 100.
 double percentile(std::vector<double> values, double percent);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `fastcache bench`: speed in process, as a table and as JSON.
+// `fastcache bench`: speed in process or of a server, as a table and as JSON.
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -12,6 +12,7 @@
 #include "bench/kernel_speed.h"
 #include "bench/raw_speed.h"
 #include "cli/bench_serving.h"
+#include "cli/bench_url.h"
 #include "cli/commands.h"
 #include "cli/json_file.h"
 #include "cli/options.h"
@@ -31,6 +32,8 @@ struct BenchOptions {
   bool kernels = false;
   bool serving = false;  // --requests was given
   bench::ServingOptions requests;
+  UrlBenchOptions url;
+  bool own_vocabulary = false;  // -m was given
   std::string json_path;
 };
 
@@ -140,6 +143,9 @@ int run_kernels(const BenchOptions& options) {
 
 int run(BenchOptions options) {
   if (options.kernels) return run_kernels(options);
+  if (!options.url.url.empty())
+    return run_url_bench(options.url, options.own_vocabulary ? &options.model.model : nullptr,
+                         options.json_path);
   if (options.serving) return run_serving_bench(options.requests, options.model, options.json_path);
   for (const std::string& text : options.batches) options.cases.batches.push_back(parse_batch(text));
   if (options.cases.prefill_tokens.empty() && options.cases.decode_depths.empty() &&
@@ -169,7 +175,7 @@ int run(BenchOptions options) {
 
 void add_bench_command(CLI::App& program, int& exit_code) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = program.add_subcommand("bench", "measure speed in process");
+  CLI::App* command = program.add_subcommand("bench", "measure speed: in process, or of a server");
   add_model_option(*command, options->model);
   add_engine_options(*command, options->model);
   command->add_option("--prefill", options->cases.prefill_tokens, "prompt lengths, in tokens [1000,4000]")
@@ -188,13 +194,18 @@ void add_bench_command(CLI::App& program, int& exit_code) {
   command->add_flag("--profile", options->profile, "time of each operation");
   command->add_flag("--kernels", options->kernels,
                     "each kernel alone, as a share of what the machine can do");
-  CLI::Option* requests = add_serving_options(*command, options->requests);
-  for (const char* other :
-       {"--prefill", "--decode-depth", "--batch", "--decode-tokens", "--profile", "--kernels"})
-    requests->excludes(command->get_option(other));
-  command->add_option("--json", options->json_path, "write JSON to this file, - for standard output");
-  command->callback([options, command, requests, &exit_code] {
-    options->serving = requests->count() > 0;
+  add_serving_options(*command, options->requests);
+  add_url_options(*command, options->url);
+  command->add_option("--json,--save-result", options->json_path,
+                      "write JSON to this file, - for standard output");
+  command->callback([options, command, &exit_code] {
+    check_serving_options(*command);
+    options->serving = command->count("--requests") > 0;
+    options->own_vocabulary = command->count("--model") > 0;
+    options->url.load = options->requests.load;
+    if (!options->serving) options->url.load.requests = -1;
+    options->url.generate_tokens = options->requests.generate_tokens;
+    options->url.ignore_eos_given = command->count("--ignore-eos") > 0;
     if (command->count("--repeat") > 0) options->requests.repeats = options->repeats;
     options->whole_pool = command->count("--pool") > 0;
     exit_code = run(*options);

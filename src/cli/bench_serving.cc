@@ -8,6 +8,7 @@
 #include "base/cpu_features.h"
 #include "base/log.h"
 #include "cli/json_file.h"
+#include "cli/load_report.h"
 #include "model/gguf_file.h"
 #include "model/hparams.h"
 #include "model/models.h"
@@ -15,7 +16,6 @@
 namespace fastcache::cli {
 namespace {
 
-using bench::Latency;
 using bench::ServingResult;
 using bench::Spread;
 
@@ -46,13 +46,6 @@ nlohmann::json setting_json(const bench::ServingOptions& options) {
   return json;
 }
 
-void add_latency(nlohmann::json& json, const std::string& name, const Latency& latency) {
-  json["mean_" + name + "_ms"] = latency.mean_ms;
-  json["median_" + name + "_ms"] = latency.median_ms;
-  json["std_" + name + "_ms"] = latency.std_ms;
-  json["p99_" + name + "_ms"] = latency.p99_ms;
-}
-
 nlohmann::json to_json(const Spread& spread) {
   return {{"min", spread.min}, {"mean", spread.mean}, {"max", spread.max}};
 }
@@ -80,18 +73,7 @@ nlohmann::json to_json(const bench::PoolUse& use) {
 
 nlohmann::json to_json(const ServingResult& result, const bench::ServingOptions& options) {
   nlohmann::json json = setting_json(options);
-  json["duration"] = result.duration_s;
-  json["completed"] = result.completed;
-  json["failed"] = result.failed;
-  json["total_input_tokens"] = result.total_input_tokens;
-  json["total_output_tokens"] = result.total_output_tokens;
-  json["request_throughput"] = result.request_throughput;
-  json["output_throughput"] = result.output_throughput;
-  json["total_token_throughput"] = result.total_token_throughput;
-  add_latency(json, "ttft", result.ttft);
-  add_latency(json, "tpot", result.tpot);
-  add_latency(json, "itl", result.itl);
-  add_latency(json, "e2el", result.e2el);
+  add_figures(json, result);
   json["mean_queue_ms"] = result.mean_queue_ms;
   json["mean_prefill_ms"] = result.mean_prefill_ms;
   json["mean_compress_ms"] = result.mean_compress_ms;
@@ -104,16 +86,6 @@ nlohmann::json to_json(const ServingResult& result, const bench::ServingOptions&
   json["decode_throughput_all_running"] = result.decode_throughput_all_running;
   json["pool"] = to_json(result.pool);
   return json;
-}
-
-void print_line(const char* what, const std::string& value) {
-  std::printf("%-34s %s\n", what, value.c_str());
-}
-
-void print_latency(const char* what, const Latency& latency) {
-  if (std::isnan(latency.mean_ms)) return;
-  print_line(what, fmt::format("mean {:10.1f}   median {:10.1f}   p99 {:10.1f}", latency.mean_ms,
-                               latency.median_ms, latency.p99_ms));
 }
 
 void print_spread(const char* what, const Spread& spread) {
@@ -139,15 +111,7 @@ void print_pool(const bench::PoolUse& use) {
 void print_table(const ServingResult& result, const bench::ServingOptions& options) {
   print_line("requests completed, failed",
              fmt::format("{}, {} (seed {})", result.completed, result.failed, options.load.seed));
-  print_line("duration", fmt::format("{:.2f} s", result.duration_s));
-  print_line("tokens in, out", fmt::format("{}, {}", result.total_input_tokens, result.total_output_tokens));
-  print_line("throughput",
-             fmt::format("{:.2f} requests/s, {:.1f} output tok/s, {:.1f} tok/s in all",
-                         result.request_throughput, result.output_throughput, result.total_token_throughput));
-  print_latency("TTFT ms (from planned arrival)", result.ttft);
-  print_latency("TPOT ms (without first token)", result.tpot);
-  print_latency("ITL ms", result.itl);
-  print_latency("E2EL ms", result.e2el);
+  print_figures(result);
   if (result.completed > 0) {
     print_line("mean ms in queue, prefill",
                fmt::format("{:.1f}, {:.1f}", result.mean_queue_ms, result.mean_prefill_ms));

@@ -2,6 +2,7 @@
 """From samples to medians, ratios, and the table between two marker comments of docs/performance.md."""
 import os
 import pathlib
+import platform
 import statistics
 
 from common import REPOSITORY
@@ -80,6 +81,19 @@ def summarise(names, jobs, samples):
     return summary
 
 
+def cpu_name():
+    try:
+        with open("/proc/cpuinfo") as file:
+            fields = dict(line.split(":", 1) for line in file.read().split("\n\n")[0].splitlines() if ":" in line)
+        values = {key.strip(): value.strip() for key, value in fields.items()}
+        name = values.get("model name", platform.machine())
+        flags = values.get("flags", "").split()
+        isa = " ".join(f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8") if f in flags)
+        return f"{name} (family {values.get('cpu family')}, model {values.get('model')}; {isa})"
+    except (OSError, ValueError):
+        return platform.processor() or platform.machine()
+
+
 def number(value):
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
@@ -123,12 +137,12 @@ def table(run):
     return "\n".join(lines)
 
 
-def write_between_markers(path: pathlib.Path, text: str) -> None:
+def write_between_markers(path: pathlib.Path, text: str, begin: str = BEGIN, end: str = END) -> None:
     old = path.read_text() if path.exists() else "# Performance\n\n## Beside other programs\n"
-    block = f"{BEGIN}\n{text}\n{END}"
-    if BEGIN in old and END in old.split(BEGIN, 1)[1]:
-        before, rest = old.split(BEGIN, 1)
-        new = before + block + rest.split(END, 1)[1]
+    block = f"{begin}\n{text}\n{end}"
+    if begin in old and end in old.split(begin, 1)[1]:
+        before, rest = old.split(begin, 1)
+        new = before + block + rest.split(end, 1)[1]
     else:
         new = old.rstrip("\n") + f"\n\n{block}\n"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -165,7 +165,8 @@ class TomlConfig final : public CLI::Config {
 
 void add_config_option(CLI::App& program) {
   program.config_formatter(std::make_shared<TomlConfig>(program));
-  program.set_config("--config", "", "TOML file with options; the command line counts more")->type_name("TEXT");
+  program.set_config("--config", "", "TOML file with options; the command line counts more")
+      ->type_name("TEXT");
 }
 
 }  // namespace fastcache::cli

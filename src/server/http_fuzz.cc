@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any bytes as requests: whole and in pieces (the first byte says how long) they are accepted as the same
-// request or not at all (a fault may be seen at once, or when its part is whole), and each refusal is one with a
-// status and a body of valid JSON.
+// request or not at all (a fault may be seen at once, or when its part is whole), and each refusal is one
+// with a status and a body of valid JSON.
 #include <nlohmann/json.hpp>
 
 #include <cstdlib>

@@ -70,10 +70,14 @@ TEST(HttpKeys, NewKeysCountAtOnce) {
     return client.read_reply().status;
   };
   EXPECT_EQ(status_with("old"), 200);
-  server.http().set_keys({"new"});
+  const auto set_keys = [&](std::vector<std::string> keys) {
+    server.http().set_keys(std::move(keys));
+    server.on_server([] { return 0; });  // behind it: requests that come now meet the new keys
+  };
+  set_keys({"new"});
   EXPECT_EQ(status_with("old"), 401);
   EXPECT_EQ(status_with("new"), 200);
-  server.http().set_keys({});  // an emptied key file does not open the server
+  set_keys({});  // an emptied key file does not open the server
   EXPECT_EQ(status_with("none"), 401);
   EXPECT_EQ(status_with("new"), 200);
 }

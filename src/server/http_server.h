@@ -37,10 +37,10 @@ class HttpServer {
   // Serves on the calling thread, which is "the server's thread", until drain() has ended. Once.
   void run();
 
-  // Both from any thread. The keys count from the next request on; no keys, where there were some, change
-  // nothing unless open_without_key is set. First call: no new connection, idle ones are closed, further
-  // requests are answered 503; what runs may take drain_s. Second call, or drain_s later: clients are dropped
-  // (on_client_gone), handlers get 5 s to return.
+  // Both from any thread. The keys count once the server's thread gets to them; no keys, where there were
+  // some, change nothing unless open_without_key is set. First call: no new connection, idle ones are closed,
+  // further requests are answered 503; what runs may take drain_s. Second call, or drain_s later: clients are
+  // dropped (on_client_gone), handlers get 5 s to return.
   void drain();
   void set_keys(std::vector<std::string> keys);
 

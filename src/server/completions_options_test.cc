@@ -72,8 +72,13 @@ TEST_F(CompletionsTest, JsonSchemasAreFollowed) {
   }
 }
 
-TEST_F(CompletionsTest, ToolsAreCalledWholeAndInPieces) {
-  const std::string fields = R"("seed": 5, "max_tokens": 300, "tool_choice": "required", "tools": [{
+class LongPromptsTest : public CompletionsTest {  // descriptions of tools are long in a vocabulary of bytes
+ protected:
+  LongPromptsTest() : CompletionsTest(8192) {}
+};
+
+TEST_F(LongPromptsTest, ToolsAreCalledWholeAndInPieces) {
+  const std::string fields = R"("seed": 5, "max_tokens": 1000, "tool_choice": "required", "tools": [{
       "type": "function", "function": {"name": "look_up", "parameters": {"type": "object",
       "properties": {"where": {"enum": ["here", "there"]}}, "required": ["where"],
       "additionalProperties": false}}}])";

@@ -20,6 +20,9 @@ inline const char* path_of(Endpoint endpoint) { return kPaths[endpoint == Endpoi
 
 class CompletionsTest : public ::testing::Test {
  protected:
+  explicit CompletionsTest(int context_length = 512)
+      : driver_({.model = {.context_length = context_length, .seed = 5}}) {}
+
   Json whole(Endpoint endpoint, const std::string& fields, int status = 200) {
     const auto exchange = driver_.call("POST", path_of(endpoint), body_with(endpoint, fields));
     EXPECT_EQ(exchange->reply.status, status) << exchange->reply.body;

@@ -142,11 +142,11 @@ TEST_F(CompletionsTest, RefusalsNameTheFieldAndTheModel) {
 
 TEST(Completions, ADeadlineBeforeTheFirstTokenIsAnError) {
   ApiDriver::Options options;
-  options.model.context_length = 8192;
+  options.model.context_length = 16384;
   options.engine.max_running = 1;
   ApiDriver driver(options);
   const auto first = driver.start(
-      "POST", kPaths[1], body_with(Endpoint::completions, R"("max_tokens": 8000, "ignore_eos": true)"));
+      "POST", kPaths[1], body_with(Endpoint::completions, R"("max_tokens": 15000, "ignore_eos": true)"));
   for (const char* stream : {"", R"(, "stream": true)"}) {  // both wait behind the first one
     const auto late = driver.call("POST", kPaths[0],
                                   body_with(Endpoint::chat, std::string(R"("deadline_ms": 1)") + stream));

@@ -106,8 +106,7 @@ void Engine::Impl::publish() {
   const double now = steady_ms();
   // One that ended is counted in the totals from now on: were it listed any longer, it would count twice.
   const bool one_ended = stats.prompt_tokens != published.prompt_tokens;  // written by this thread alone
-  const bool requests_too =
-      one_ended || !loop.has_work() || now - requests_published_ms_ >= kFiguresEvery_ms;
+  const bool requests_too = one_ended || !loop.has_work() || now - requests_published_ms_ >= kFiguresEvery_ms;
   std::vector<RequestFigures> requests;
   if (requests_too) {
     requests = loop.figures(kMostFigures);

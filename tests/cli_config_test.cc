@@ -93,7 +93,7 @@ echo " ${COMPREPLY[*]} ")";
 TEST_F(CliCompletion, Bash) {
   EXPECT_THAT(offers("fastcache "), HasSubstr(" serve run info models bench completion "));
   EXPECT_EQ(offers("fastcache se"), " serve ");
-  EXPECT_EQ(offers("fastcache serve --po"), " --pool --port --policy ");
+  EXPECT_EQ(offers("fastcache serve --po"), " --pool --policy --port ");
   EXPECT_EQ(offers("fastcache serve --policy "), " dynamic fcfs ");
   EXPECT_EQ(offers("fastcache serve --kv-type b"), " bf16 ");
   EXPECT_EQ(offers("fastcache serve --port "), "  ");

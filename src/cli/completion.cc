@@ -70,7 +70,7 @@ std::string bash_words(const std::string& words) {
 }
 
 constexpr const char* kBashFiles =
-    "compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")";
+    "compopt -o filenames 2>/dev/null || :; mapfile -t COMPREPLY < <(compgen -f -- \"$cur\")";
 
 std::string bash_value(const CompletionOption& option) {
   if (!option.choices.empty()) return bash_words(fmt::format("{}", fmt::join(option.choices, " ")));

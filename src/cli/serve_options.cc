@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "cli/options.h"
 #include "engine/sampling_params.h"
+#include "model/models.h"
 #include "press/registry.h"
 #include "server/kv_compression.h"
 
@@ -127,6 +128,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
 
 void finish(ServeOptions& options) {
   engine::check(options.server.defaults.sampling);
+  model::find_model(options.server.engine.model);
   if (options.kv_compression.empty()) return;
   const Compression wish = server::parse_compression(options.kv_compression);
   press::complete({.name = wish.press,

@@ -21,7 +21,7 @@ TEST(CliServeSlow, AThousandKilledClientsLeaveAnEmptyPool) {
   const model::test_support::TemporaryFolder folder;
   const std::string tiny = folder.file("tiny.gguf");
   model::test_support::write_tiny_model(tiny, {.context_length = 4096, .seed = 5});
-  ServerChild server({"-m", tiny, "--pool", "64MiB", "--no-prefix-cache", "--log", "warn"});
+  ServerChild server({"-m", tiny, "--pool", "64MiB", "--no-prefix-cache"});
   const std::string body = R"({"prompt": "a b c d", "max_tokens": 3000, "ignore_eos": true, "stream": true})";
   const int port = server.port();
   server.wait_until_ready();

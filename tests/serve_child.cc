@@ -26,6 +26,7 @@ ServerChild::ServerChild(const std::vector<std::string>& arguments,
                          const std::vector<std::string>& environment) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+  fcntl(ends[0], F_SETPIPE_SZ, 1 << 20);  // thousands of log lines before anybody reads them
   std::vector<std::string> words{FASTCACHE_PROGRAM, "serve", "--port", "0"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;

@@ -3,7 +3,7 @@
 #   foo.cc            part of fastcache_<layer>
 #   foo_test.cc       program foo_test, ctest label fast      foo_slow_test.cc  the same, label slow
 #   foo_bench.cc      program foo_bench (target "benchmarks") foo_fuzz.cc       libFuzzer program (FASTCACHE_FUZZ=ON)
-#   foo_main.cc       program foo
+#   foo_main.cc       program foo                             ... and with tests/fuzz/corpus/foo_fuzz/ the test foo_fuzz_replay
 #   testing/foo.cc    part of fastcache_<layer>_testing: test support, linked by the tests of this layer and those above
 # A layer links to all layers below it. A folder without .cc files is an interface library.
 
@@ -28,6 +28,25 @@ function(fastcache_add_test layer source link)
   endif()
   set_property(TEST ${name} PROPERTY ENVIRONMENT
     "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1" "TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1")
+endfunction()
+
+# The corpus of a fuzz target and mutations of it, in every build: half a minute where a sanitizer looks on.
+function(fastcache_add_fuzz_replay layer source library)
+  get_filename_component(name "${source}" NAME_WE)
+  set(corpus "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
+  if(NOT IS_DIRECTORY "${corpus}")
+    return()
+  endif()
+  set(seconds 2)
+  if(FASTCACHE_SANITIZE)
+    set(seconds 30)
+  endif()
+  add_executable(${name}_replay "${source}" "${PROJECT_SOURCE_DIR}/tests/fuzz/replay.cc")
+  target_link_libraries(${name}_replay PRIVATE fastcache_flags ${library})
+  set_property(GLOBAL APPEND PROPERTY fastcache_tests_of_${layer} ${name}_replay)
+  set_target_properties(${name}_replay PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+  add_test(NAME ${name}_replay COMMAND ${name}_replay "${corpus}" ${seconds})
+  set_tests_properties(${name}_replay PROPERTIES LABELS "fast;${layer}" TIMEOUT 300)
 endfunction()
 
 function(fastcache_layer layer below)
@@ -62,6 +81,9 @@ function(fastcache_layer layer below)
     get_property(testing GLOBAL PROPERTY fastcache_testing)
     foreach(source ${tests})
       fastcache_add_test(${layer} "${source}" "${testing};${library}")
+    endforeach()
+    foreach(source ${fuzzers})
+      fastcache_add_fuzz_replay(${layer} "${source}" ${library})
     endforeach()
   endif()
   if(benchmark_FOUND)

@@ -78,6 +78,8 @@ void AnswerStream::read_event(std::string_view data, double now_ms) {
     }
   }
   if (tokens) answer_.deltas.push_back({now_ms, 1});
+  const Json& engine_ttft = member(member(chunk, "fastcache"), "ttft_ms");
+  if (engine_ttft.is_number()) answer_.engine_ttft_ms = engine_ttft.get<double>();
   const Json& usage = member(chunk, "usage");
   if (const auto n = count(usage, "prompt_tokens")) answer_.prompt_tokens = n;
   if (const auto n = count(usage, "completion_tokens")) answer_.output_tokens = n;

@@ -19,6 +19,8 @@ struct StreamedAnswer {
   // counts as one token.
   std::vector<DeltaTime> deltas;
   std::optional<int64_t> prompt_tokens, output_tokens;  // usage, where the server sent it
+  // What a fastcache server measured from submission to the first token; others do not say.
+  std::optional<double> engine_ttft_ms;
   std::string error;  // empty: the answer came to its end; else what is wrong with it, in a sentence
 };
 

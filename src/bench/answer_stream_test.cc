@@ -130,5 +130,15 @@ TEST(AnswerStream, MessagesOfAllKindsOfServers) {
   EXPECT_EQ(error_message(""), "no message");
 }
 
+TEST(AnswerStreamTest, WhatTheEngineNeededForTheFirstToken) {
+  const std::string token = event(R"({"choices":[{"text":"a","finish_reason":null}]})");
+  const std::string end = R"({"choices":[{"text":"","finish_reason":"length"}])";
+  const std::string done = "data: [DONE]\n\n";
+  EXPECT_EQ(read({token, event(end + R"(,"fastcache":{"ttft_ms":12.5}})"), done}).engine_ttft_ms, 12.5);
+  EXPECT_EQ(read({token, event(end + R"(,"fastcache":{"ttft_ms":"x"}})"), done}).engine_ttft_ms,
+            std::nullopt);
+  EXPECT_EQ(read({token, event(end + "}"), done}).engine_ttft_ms, std::nullopt);
+}
+
 }  // namespace
 }  // namespace fastcache::bench

@@ -28,6 +28,7 @@ HttpLoadResult summarise(const HttpLoadRun& run, const std::vector<LoadBody>& bo
                          const Goodput& goodput) {
   std::vector<RequestTiming> timings;
   std::vector<LoadFailure> failures;
+  std::vector<double> beside_engine_ms;
   int failed = 0, not_finished = 0, without_usage = 0, short_answers = 0;
   for (size_t i = 0; i < run.records.size(); ++i) {
     const HttpRecord& record = run.records[i];
@@ -46,6 +47,8 @@ HttpLoadResult summarise(const HttpLoadRun& run, const std::vector<LoadBody>& bo
     timing.deltas = answer.deltas;
     timing.input_tokens = answer.prompt_tokens.value_or(bodies[i].prompt_tokens);
     timing.output_tokens = answer.output_tokens.value_or(static_cast<int64_t>(answer.deltas.size()));
+    if (answer.engine_ttft_ms)
+      beside_engine_ms.push_back(answer.deltas.front().ms - record.start_ms - *answer.engine_ttft_ms);
     without_usage += answer.output_tokens ? 0 : 1;
     short_answers += timing.output_tokens < bodies[i].generate_tokens ? 1 : 0;
   }
@@ -56,6 +59,7 @@ HttpLoadResult summarise(const HttpLoadRun& run, const std::vector<LoadBody>& bo
   result.short_answers = short_answers;
   result.most_in_flight = run.most_in_flight;
   result.connects = run.connects;
+  result.ttft_beside_engine = latency_of(beside_engine_ms);
   std::stable_sort(failures.begin(), failures.end(),
                    [](const auto& a, const auto& b) { return a.count > b.count; });
   result.failures = std::move(failures);

@@ -21,6 +21,9 @@ struct HttpLoadResult : LoadFigures {
   int without_usage = 0;  // completed ones whose tokens are chunks, counted here
   int short_answers = 0;  // completed ones with fewer tokens than they were asked for
   int most_in_flight = 0, connects = 0;
+  // TTFT without the engine's own: connection, HTTP, JSON, tokenization and the way back. NaN where the
+  // server does not say what its engine needed.
+  Latency ttft_beside_engine;
   std::vector<LoadFailure> failures;  // most frequent first
 };
 

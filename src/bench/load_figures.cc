@@ -13,16 +13,6 @@
 namespace fastcache::bench {
 namespace {
 
-Latency latency(const std::vector<double>& values_ms) {
-  const double mean_ms = mean(values_ms);
-  std::vector<double> squares;
-  for (double value : values_ms) squares.push_back((value - mean_ms) * (value - mean_ms));
-  return {.mean_ms = mean_ms,
-          .median_ms = percentile(values_ms, 50),
-          .std_ms = std::sqrt(mean(squares)),
-          .p99_ms = percentile(values_ms, 99)};
-}
-
 struct OneRequest {
   double ttft_ms = 0, e2el_ms = 0;
   std::optional<double> tpot_ms;
@@ -40,6 +30,17 @@ struct OneRequest {
 };
 
 }  // namespace
+
+Latency latency_of(std::span<const double> values) {
+  const std::vector<double> values_ms(values.begin(), values.end());
+  const double mean_ms = mean(values_ms);
+  std::vector<double> squares;
+  for (double value : values_ms) squares.push_back((value - mean_ms) * (value - mean_ms));
+  return {.mean_ms = mean_ms,
+          .median_ms = percentile(values_ms, 50),
+          .std_ms = std::sqrt(mean(squares)),
+          .p99_ms = percentile(values_ms, 99)};
+}
 
 bool Goodput::is_asked_for() const {
   return std::isfinite(ttft_ms) || std::isfinite(tpot_ms) || std::isfinite(e2el_ms);
@@ -85,10 +86,10 @@ LoadFigures load_figures(std::span<const RequestTiming> completed, int failed, c
     figures.total_output_tokens += request.output_tokens;
     figures.duration_s = std::max(figures.duration_s, request.deltas.back().ms / 1e3);
   }
-  figures.ttft = latency(ttft);
-  figures.tpot = latency(tpot);
-  figures.itl = latency(itl);
-  figures.e2el = latency(e2el);
+  figures.ttft = latency_of(ttft);
+  figures.tpot = latency_of(tpot);
+  figures.itl = latency_of(itl);
+  figures.e2el = latency_of(e2el);
   if (figures.duration_s > 0) {
     const auto per_second = [&](int64_t n) { return static_cast<double>(n) / figures.duration_s; };
     figures.request_throughput = per_second(figures.completed);

@@ -27,6 +27,8 @@ struct Latency {
   double mean_ms = 0, median_ms = 0, std_ms = 0, p99_ms = 0;
 };
 
+Latency latency_of(std::span<const double> values_ms);
+
 // What a request must keep to be good; infinite: anything.
 struct Goodput {
   double ttft_ms = std::numeric_limits<double>::infinity();

@@ -91,6 +91,7 @@ nlohmann::json to_json(const HttpLoadResult& result, const UrlBenchOptions& opti
   else
     json["dataset"] = options.dataset;
   add_figures(json, result);
+  add_latency(json, "ttft_beside_engine", result.ttft_beside_engine);
   json["not_finished"] = result.not_finished;
   json["answers_without_usage"] = result.without_usage;
   json["short_answers"] = result.short_answers;
@@ -113,6 +114,7 @@ void print_table(const HttpLoadResult& result, const UrlBenchOptions& options,
     print_line("  failed", fmt::format("{} x {}: {}", failure.count, failure.kind, failure.first_message));
   if (result.not_finished > 0) print_line("  not finished", std::to_string(result.not_finished));
   if (result.completed > 0) print_figures(result, goodput);
+  print_latency("TTFT ms beside the engine's own", result.ttft_beside_engine);
   print_line("in flight at most, connections", fmt::format("{}, {}", result.most_in_flight, result.connects));
   if (result.without_usage > 0) {
     print_line("without usage",

@@ -7,8 +7,6 @@
 #include "base/log.h"
 
 namespace fastcache::cli {
-namespace {
-
 void add_latency(nlohmann::json& json, const std::string& name, const bench::Latency& latency) {
   json["mean_" + name + "_ms"] = latency.mean_ms;
   json["median_" + name + "_ms"] = latency.median_ms;
@@ -21,8 +19,6 @@ void print_latency(const char* what, const bench::Latency& latency) {
   print_line(what, fmt::format("mean {:10.1f}   median {:10.1f}   p99 {:10.1f}", latency.mean_ms,
                                latency.median_ms, latency.p99_ms));
 }
-
-}  // namespace
 
 void add_figures(nlohmann::json& json, const bench::LoadFigures& figures) {
   json["duration"] = figures.duration_s;

@@ -14,13 +14,13 @@ class Cors {
   // "https://example.org" each, or "*" for all. Throws Error (bad_request) for what is no origin.
   explicit Cors(std::vector<std::string> origins = {});
 
+  bool allows(const std::string& origin) const;
   // What an answer to a request from `origin` (empty: none was named) carries.
   Headers answer_headers(const std::string& origin) const;
   // And beside it where the browser asks first; `methods` as in Allow.
   Headers preflight_headers(const std::string& origin, const std::string& methods) const;
 
  private:
-  bool allows(const std::string& origin) const;
   std::vector<std::string> origins_;
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "server/browser_guard.h"
 #include "server/request_log.h"
 #include "server/target.h"
 
@@ -105,6 +106,7 @@ const Route* Exchange::check() {
                     {{"Allow", allowed}},
                     ""};
   }
+  check_page();
   if (route->needs_key && server_.keys.any() && !server_.keys.allow(header("authorization"))) {
     const bool missing = header("authorization").empty();
     throw HttpFault{401,
@@ -114,6 +116,18 @@ const Route* Exchange::check() {
                     ""};
   }
   return route;
+}
+
+void Exchange::check_page() const {
+  const std::string origin = header("origin");
+  const HttpOptions& options = server_.options;
+  if (server_.keys.any() || options.open_without_key) return;
+  if (may_ask(server_.cors, origin, header("host"), options.host)) return;
+  throw HttpFault{
+      403,
+      fmt::format("Pages of {} may not use this server; --cors-origin lets them.", printable(origin)),
+      {},
+      ""};
 }
 
 asio::awaitable<void> Exchange::receive_body() {

@@ -26,6 +26,7 @@ class Exchange {
   boost::asio::awaitable<void> receive_head();
   void take_head();
   const Route* check();  // null: OPTIONS; throws HttpFault
+  void check_page() const;
   boost::asio::awaitable<void> receive_body();
   boost::asio::awaitable<void> handle(const Route& route);
   boost::asio::awaitable<void> refuse(const HttpFault& fault);

@@ -79,7 +79,7 @@ class CliErrors : public testing::Test {
 
 TEST_F(CliErrors, CommandLine) {
   expect_error(Code::bad_request, "a command is missing", {});
-  expect_error(Code::bad_request, "no command 'frobnicate'; it must be one of run", {"frobnicate"});
+  expect_error(Code::bad_request, "no command 'frobnicate'; it must be one of serve, run", {"frobnicate"});
   expect_error(Code::bad_request, "--frobnicate", run({"--frobnicate"}));
   expect_error(Code::bad_request, "--frobnicate", {"models", "--frobnicate"});
   expect_error(Code::bad_request, "a\xEF\xBF\xBD [2J b", {"run", "a\xFF\x1b[2J\nb"});

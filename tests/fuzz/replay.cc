@@ -5,6 +5,7 @@
 //   replay CORPUS_FOLDER SECONDS
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +26,18 @@ using Random = std::mt19937_64;
 
 constexpr size_t kMostBytes = 8192;  // of a mutated input
 
+const std::string* current = nullptr;  // for the handler of SIGABRT
+
+// The target says no: shows the input, as a string literal that printf(1) takes.
+void show_input(int) {
+  std::fprintf(stderr, "failed with %zu bytes: ", current->size());
+  for (const char c : *current) std::fprintf(stderr, "\\x%02x", static_cast<unsigned char>(c));
+  std::fputc('\n', stderr);
+  std::_Exit(1);
+}
+
 void run(const std::string& input) {
+  current = &input;
   LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
 }
 
@@ -80,6 +92,7 @@ int main(int argc, char** argv) {
   if (argc != 3) return std::fputs("usage: replay CORPUS_FOLDER SECONDS\n", stderr), 2;
   const std::vector<std::string> corpus = read_corpus(argv[1]);
   if (corpus.empty()) return std::fprintf(stderr, "%s is empty\n", argv[1]), 2;
+  std::signal(SIGABRT, show_input);
   for (const std::string& input : corpus) run(input);
   Random random(fastcache::test_seed());
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(std::atof(argv[2]));

@@ -14,7 +14,7 @@ LayerInput LayerInput::narrowed(const std::vector<std::vector<int32_t>>& rows) c
   return narrow;
 }
 
-void LayerInput::read(int head, int begin, int n, float* k, float* v) const {
+void LayerInput::read_rows(int head, int begin, int n, float* k, float* v) const {
   const kv::HeadRows rows = sequence_->head_rows(layer_, head);
   const int n_in_front = n_staying(head);
   while (n > 0) {  // run by run of rows that lie side by side

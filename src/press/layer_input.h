@@ -47,12 +47,11 @@ class LayerInput {
   }
 
   // Candidates [begin, begin + n), as stored, f32. k, v: [n, head_dim].
-  void read_keys(int head, int begin, int n, float* k) const { read(head, begin, n, k, nullptr); }
-  void read_values(int head, int begin, int n, float* v) const { read(head, begin, n, nullptr, v); }
+  void read_keys(int head, int begin, int n, float* k) const { read_rows(head, begin, n, k, nullptr); }
+  void read_values(int head, int begin, int n, float* v) const { read_rows(head, begin, n, nullptr, v); }
+  void read_rows(int head, int begin, int n, float* k, float* v) const;
 
  private:
-  void read(int head, int begin, int n, float* k, float* v) const;
-
   kv::PageMemory memory_;
   int head_dim_ = 0;
   const kv::Sequence* sequence_ = nullptr;

@@ -8,15 +8,17 @@
 namespace fastcache::press {
 
 // Each in the file of its name.
-extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed,
-    kTestUneven;
+extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk,
+    kPerLayer, kComposed, kTestUneven;
 
 namespace {
 
-constexpr const PressRow* kPresses[] = {&kNone,      &kRandom,  &kKnorm, &kStreamingLlm,  // presses
-                                        &kAdaKv,     &kChunkKv, &kChunk, &kPerLayer,
-                                        &kComposed,  // wrappers
-                                        &kTestUneven};
+// clang-format off
+constexpr const PressRow* kPresses[] = {
+    &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kKeyDiff, &kLagKv, &kCur,
+    &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
+    &kTestUneven};
+// clang-format on
 
 std::unique_ptr<Press> make_completed(const PressParams& params) {
   const PressRow& row = find_press(params.name);

@@ -32,6 +32,7 @@ struct PressParams {
   std::map<std::string, std::vector<double>> lists{};  // the same for parameters that are lists
   std::vector<PressParams> inner{};                    // the presses that it wraps, in order
 
+  // After complete(): before it, what a wrapped press says is not here.
   Budget how_much() const { return {.ratio = ratio, .rows = budget}; }
   double number(const std::string& parameter) const { return numbers.at(parameter); }  // after complete()
 };

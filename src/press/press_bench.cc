@@ -39,7 +39,7 @@ void plan(benchmark::State& state, const char* text) {
   PressParams params = parse_press(text);
   if (find_press(params.name).amount == Amount::own) params.ratio = 0.8;
   const auto press = make_press(params);
-  const CompressJob job{press.get(), params.how_much(), &prompt.pool, &prompt.sequence};
+  const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
   for (auto _ : state) benchmark::DoNotOptimize(plan_compression(job, threads));
 }
 
@@ -51,7 +51,7 @@ void whole(benchmark::State& state, const char* name) {
     state.PauseTiming();
     {
       Prompt prompt;
-      const CompressJob job{press.get(), params.how_much(), &prompt.pool, &prompt.sequence};
+      const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
       state.ResumeTiming();
       if (!compress(job, threads).uncommitted.empty()) state.SkipWithError("no page");
       state.PauseTiming();

@@ -64,7 +64,7 @@ inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, k
                                 bool new_rows_only = false, int n_threads = 1) {
   ComputePool threads{n_threads};
   const auto press = make_press(params);
-  return compress({press.get(), params.how_much(), &pool, &sequence, new_rows_only}, threads);
+  return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only}, threads);
 }
 
 // What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head.

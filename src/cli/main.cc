@@ -12,7 +12,8 @@
 namespace fastcache::cli {
 namespace {
 
-constexpr std::array kCommands{add_run_command, add_info_command, add_models_command, add_bench_command};
+constexpr std::array kCommands{add_run_command, add_info_command, add_models_command, add_presses_command,
+                               add_bench_command};
 
 // What CLI11 says of a wrong command line is a usage error of ours.
 int usage_error(const CLI::App& program, const CLI::ParseError& error) {

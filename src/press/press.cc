@@ -53,6 +53,24 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
                                                needs.n_layers, delivered.n_layers)};
 }
 
+std::vector<std::string> need_names(const PressNeeds& needs) {
+  std::vector<std::string> names;
+  const auto add = [&](bool needed, const std::string& name) {
+    if (needed) names.push_back(name);
+  };
+  add(needs.keys, "keys");
+  add(needs.values, "values");
+  add(needs.last_queries > 0, fmt::format("last {} queries", needs.last_queries));
+  add(needs.query_statistics, "query mean and covariance");
+  add(needs.pre_rope_keys, "keys before RoPE");
+  add(needs.hidden_states, "hidden states");
+  add(needs.output_weights, "output weights");
+  add(needs.question_boundary, "question boundary");
+  add(needs.seed, "seed");
+  add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
+  return names;
+}
+
 RowCounts Press::allocate(const Scores& scores, const Budget& budget) const {
   return uniform_counts(scores, budget);
 }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,9 @@ PressNeeds united(PressNeeds a, const PressNeeds& b);
 
 // Throws Error (unsupported) with a sentence that names what is missing.
 void check_needs(std::string_view press, const PressNeeds& needs, const PressNeeds& delivered);
+
+// "keys", "last 64 queries", ...: for lists of presses.
+std::vector<std::string> need_names(const PressNeeds& needs);
 
 // What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
 struct PrefillChunk {

@@ -17,7 +17,10 @@ void add_load_options(CLI::App& command, CLI::Option* requests, bench::ServingLo
 
 void add_compression_options(CLI::App& command, CLI::Option* requests, Compression& compression) {
   CLI::Option* press =
-      command.add_option("--press", compression.press, "compress each prompt's KV by this method")
+      command
+          .add_option("--press", compression.press,
+                      "compress each prompt's KV: a name that `fastcache presses` lists, or a text such as "
+                      "adakv(keydiff(ratio=0.6))")
           ->capture_default_str()
           ->needs(requests);
   CLI::Option* ratio =

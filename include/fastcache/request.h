@@ -25,11 +25,13 @@ struct Message {
 // rows where the prefix cache still has them; otherwise it is compressed as a whole. So its answer may depend
 // on what the cache holds: when it starts and, if it is preempted, once more when it comes back.
 struct Compression {
-  std::string press = "none";                     // a name that the registry knows
+  // A name that `fastcache presses` lists, or a text such as "streaming_llm(n_sink=8, ratio=0.5)" or
+  // "adakv(keydiff(ratio=0.6))". What the text says and the fields below say must not contradict each other.
+  std::string press = "none";
   std::optional<double> ratio = {};               // share of the rows that is removed, [0, 1)
   std::optional<int> budget = {};                 // instead of ratio: rows kept in each (layer, KV head)
   uint64_t seed = 0;                              // of random
-  std::map<std::string, double> parameters = {};  // of the press, such as n_sink
+  std::map<std::string, double> parameters = {};  // of the outermost press, such as n_sink
 };
 
 struct Request {

@@ -30,7 +30,10 @@ void add_load_options(CLI::App& command, bench::ServingLoad& load) {
 
 void add_compression_options(CLI::App& command, Compression& compression) {
   CLI::Option* press =
-      command.add_option("--press", compression.press, "compress each prompt's KV by this method")
+      command
+          .add_option("--press", compression.press,
+                      "compress each prompt's KV: a name that `fastcache presses` lists, or a text such as "
+                      "adakv(keydiff(ratio=0.6))")
           ->capture_default_str();
   CLI::Option* ratio =
       command.add_option("--ratio", compression.ratio, "share of the KV rows that the press removes, 0 to 1")

@@ -132,6 +132,12 @@ TEST_F(EngineTest, WrongRequestsAreRefusedWithTheRightCode) {
   EXPECT_EQ(code_of(engine, wrong), Code::not_found);
   wrong.compression = {.press = "knorm", .ratio = 1.5};
   EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  wrong.compression = {.press = "adakv(knorm(ratio=0.5)", .ratio = 0.5};
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  wrong.compression = {.press = "adakv(knorm(ratio=0.5))", .ratio = 0.6};
+  EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
+  wrong.compression = {.press = "per_layer(knorm, ratios=[0.5, 0.5, 0.5])"};  // the model has 2 layers
+  EXPECT_EQ(code_of(engine, wrong), Code::unsupported);
   wrong = request(1);
   wrong.deadline_ms = -1;
   EXPECT_EQ(code_of(engine, wrong), Code::bad_request);
@@ -158,6 +164,24 @@ TEST_F(EngineTest, CompressionIsReportedAndFreesPages) {
   EXPECT_EQ(summary.rows_after_compression, 4u * 199);
   EXPECT_GT(summary.compress_ms, 0);
   EXPECT_LE(summary.ttft_ms, summary.queue_ms + summary.prefill_ms + 1e-6);
+}
+
+TEST_F(EngineTest, PressesAreComposedByAText) {
+  Engine engine(options_);
+  const struct {
+    Compression compression;
+    size_t rows;
+  } cases[] = {{{.press = "AdaKV(keydiff(ratio=0.6))"}, 4 * 80},
+               {{.press = "chunkkv(cur)", .budget = 50}, 4 * 50},
+               {{.press = "per_layer(lagkv, ratios=[0, 0.5])"}, 2 * 200 + 2 * 100},
+               {{.press = "composed(knorm(ratio=0.5), streaming_llm(ratio=0.5))"}, 4 * 50}};
+  for (const auto& [compression, rows] : cases) {
+    Request compressed = request(1, 200, 5);
+    compressed.compression = compression;
+    auto answer = engine.submit(compressed);
+    EXPECT_EQ(read(*answer).tokens.size(), 5u);
+    EXPECT_EQ(answer->summary().rows_after_compression, rows) << compression.press;
+  }
 }
 
 TEST_F(EngineTest, ASecondRequestFindsTheFirstOnesPrompt) {

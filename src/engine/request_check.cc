@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "press/press_string.h"
 #include "press/registry.h"
 
 namespace fastcache::engine {
@@ -49,11 +50,10 @@ void check_numbers(const Request& request) {
 }
 
 press::PressParams press_params(const Compression& compression) {
-  return press::complete({.name = compression.press,
-                          .ratio = compression.ratio,
-                          .budget = compression.budget,
-                          .seed = compression.seed,
-                          .numbers = compression.parameters});
+  return press::complete(press::parse_press(compression.press, {.ratio = compression.ratio,
+                                                                .budget = compression.budget,
+                                                                .seed = compression.seed,
+                                                                .numbers = compression.parameters}));
 }
 
 }  // namespace
@@ -80,7 +80,8 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->sampler->see_prompt(state->prompt);
   state->press = press_params(request.compression);
   const auto press = press::make_press(state->press);
-  press::check_needs(state->press.name, press->needs(), {.keys = true, .values = true, .seed = true});
+  press::check_needs(state->press.name, press->needs(),
+                     {.keys = true, .values = true, .seed = true, .n_layers = model.hparams.n_layers});
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

@@ -16,13 +16,13 @@ int64_t rows_held(const kv::Sequence& sequence) {
   return n;
 }
 
-Scores score_all(const CompressJob& job, std::span<const LayerInput> layers, ComputePool& threads) {
-  const kv::CacheShape& shape = job.sequence->shape();
+Scores score_all(const Press& press, const kv::CacheShape& shape, std::span<const LayerInput> layers,
+                 ComputePool& threads) {
   Scores scores{.n_layers = shape.n_layers, .n_kv_heads = shape.n_kv_heads};
   scores.heads.resize(shape.n_heads());
   scores.n_staying.resize(shape.n_heads());
   threads.parallel_for(shape.n_layers, [&](int layer) {
-    LayerScores of_layer = job.press->score(layers[layer]);
+    LayerScores of_layer = press.score(layers[layer]);
     assert(static_cast<int>(of_layer.size()) == shape.n_kv_heads);
     for (int head = 0; head < shape.n_kv_heads; ++head) {
       assert(static_cast<int>(of_layer[head].size()) == layers[layer].n_rows(head));
@@ -34,15 +34,30 @@ Scores score_all(const CompressJob& job, std::span<const LayerInput> layers, Com
   return scores;
 }
 
-// The rows in front of the candidates, then the candidates that stay.
-PlannedHead plan_head(const Press& press, const LayerInput& layer, int head, const HeadScores& scores,
-                      int n_keep) {
+// [layer][head]: the candidates that one stage keeps.
+std::vector<std::vector<std::vector<int32_t>>> kept_rows(const Stage& stage, const kv::CacheShape& shape,
+                                                         std::span<const LayerInput> layers,
+                                                         ComputePool& threads) {
+  const Scores scores = score_all(*stage.press, shape, layers, threads);
+  const RowCounts counts = stage.press->allocate(scores, stage.budget);
+  assert(static_cast<int>(counts.size()) == shape.n_heads());
+  std::vector<std::vector<std::vector<int32_t>>> kept(shape.n_layers,
+                                                      std::vector<std::vector<int32_t>>(shape.n_kv_heads));
+  threads.parallel_for(shape.n_heads(), [&](int pair) {
+    const int layer = pair / shape.n_kv_heads, head = pair % shape.n_kv_heads;
+    kept[layer][head] = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]).rows;
+  });
+  return kept;
+}
+
+// The rows in front of the candidates, then the candidates that are left.
+PlannedHead plan_head(const LayerInput& layer, int head) {
   const int n_staying = layer.n_staying(head);
-  PlannedHead planned{.layer = layer.layer(), .head = head, .n_before = n_staying + layer.n_rows(head)};
+  PlannedHead planned{.layer = layer.layer(), .head = head, .n_before = n_staying + layer.n_behind(head)};
   planned.rows.resize(n_staying);
   std::iota(planned.rows.begin(), planned.rows.end(), 0);
-  for (const int32_t row : press.apply(layer, head, scores, n_keep).rows)
-    planned.rows.push_back(n_staying + row);
+  for (int row = 0; row < layer.n_rows(head); ++row)
+    planned.rows.push_back(n_staying + layer.row_behind(head, row));
   return planned;
 }
 
@@ -54,15 +69,13 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
   for (int layer = 0; layer < shape.n_layers; ++layer)
     layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only);
 
-  const Scores scores = score_all(job, layers, threads);
-  const RowCounts counts = job.press->allocate(scores, job.budget);
-  assert(static_cast<int>(counts.size()) == shape.n_heads());
-
-  std::vector<PlannedHead> plan(shape.n_heads());
-  threads.parallel_for(shape.n_heads(), [&](int pair) {
-    plan[pair] = plan_head(*job.press, layers[pair / shape.n_kv_heads], pair % shape.n_kv_heads,
-                           scores.heads[pair], counts[pair]);
-  });
+  for (const Stage& stage : job.press->stages(job.budget)) {
+    const auto kept = kept_rows(stage, shape, layers, threads);
+    for (int layer = 0; layer < shape.n_layers; ++layer) layers[layer] = layers[layer].narrowed(kept[layer]);
+  }
+  std::vector<PlannedHead> plan;
+  for (const LayerInput& layer : layers)
+    for (int head = 0; head < shape.n_kv_heads; ++head) plan.push_back(plan_head(layer, head));
   const auto removed = [](const PlannedHead& p) { return p.n_before - static_cast<int>(p.rows.size()); };
   std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0; });
   std::stable_sort(plan.begin(), plan.end(),

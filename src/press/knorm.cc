@@ -4,28 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/simd.h"
 #include "press/registry.h"
+#include "press/row_math.h"
 
 namespace fastcache::press {
 namespace {
-
-constexpr int kTileRows = 64;  // keys of a tile stay in the first caches
-constexpr int kLanes = 16;     // head_dim is a multiple of it
-
-// scores: [n] = -norm2 of each row of k [n, head_dim]. Sixteen sums in a fixed order: the same bits on every
-// CPU.
-FC_CLONES void negative_norms(const float* k, int n, int head_dim, float* scores) {
-  for (int r = 0; r < n; ++r, k += head_dim) {
-    float sums[kLanes] = {};
-    for (int d = 0; d < head_dim; d += kLanes)
-      for (int i = 0; i < kLanes; ++i) sums[i] += k[d + i] * k[d + i];
-    // Folded with bounds that the compiler knows: the sums stay in registers.
-    for (int i = 0; i < 8; ++i) sums[i] += sums[i + 8];
-    for (int i = 0; i < 4; ++i) sums[i] += sums[i + 4];
-    scores[r] = -std::sqrt((sums[0] + sums[2]) + (sums[1] + sums[3]));
-  }
-}
 
 class Knorm final : public Press {
  public:
@@ -40,7 +23,9 @@ class Knorm final : public Press {
       for (int row = 0; row < n_rows; row += kTileRows) {
         const int n = std::min(kTileRows, n_rows - row);
         layer.read_keys(head, row, n, keys.data());
-        negative_norms(keys.data(), n, layer.head_dim(), scores[head].data() + row);
+        float* const here = scores[head].data() + row;
+        squared_norms(keys.data(), n, layer.head_dim(), here);
+        for (int r = 0; r < n; ++r) here[r] = -std::sqrt(here[r]);
       }
     }
     return scores;

@@ -5,9 +5,29 @@
 
 namespace fastcache::press {
 
-void LayerInput::read(int head, int begin, int n, float* k, float* v) const {
-  kv::read_head_rows(memory_, head_dim_, sequence_->head_rows(layer_, head), n_staying(head) + begin, n, k,
-                     v);
+LayerInput LayerInput::narrowed(const std::vector<std::vector<int32_t>>& rows) const {
+  LayerInput narrow = *this;
+  narrow.is_narrow_ = true;
+  narrow.chosen_ = rows;
+  for (int head = 0; head < n_kv_heads(); ++head)
+    for (int32_t& row : narrow.chosen_[head]) row = row_behind(head, row);
+  return narrow;
+}
+
+void LayerInput::read_rows(int head, int begin, int n, float* k, float* v) const {
+  const kv::HeadRows rows = sequence_->head_rows(layer_, head);
+  const int n_in_front = n_staying(head);
+  while (n > 0) {  // run by run of rows that lie side by side
+    const int first = row_behind(head, begin);
+    int run = is_narrow_ ? 1 : n;
+    while (run < n && row_behind(head, begin + run) == first + run) ++run;
+    kv::read_head_rows(memory_, head_dim_, rows, n_in_front + first, run, k, v);
+    const size_t floats = static_cast<size_t>(run) * head_dim_;
+    if (k != nullptr) k += floats;
+    if (v != nullptr) v += floats;
+    begin += run;
+    n -= run;
+  }
 }
 
 }  // namespace fastcache::press

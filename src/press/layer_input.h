@@ -6,6 +6,9 @@
 // A view: sequence and pool must stay alive and unchanged. Any number of threads may read at once.
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "kv/page_pool.h"
 #include "kv/sequence.h"
 
@@ -25,25 +28,37 @@ class LayerInput {
   int head_dim() const { return head_dim_; }
   const kv::Sequence& sequence() const { return *sequence_; }
 
+  // The same layer with fewer candidates. rows: [n_kv_heads], candidates of this view, strictly ascending.
+  LayerInput narrowed(const std::vector<std::vector<int32_t>>& rows) const;
+
   // The rows in front of the candidates.
   int n_staying(int head) const { return new_rows_only_ ? sequence_->rows_compressed(layer_, head) : 0; }
-  int n_rows(int head) const { return sequence_->rows_held(layer_, head) - n_staying(head); }  // candidates
+  int n_rows(int head) const {  // candidates
+    return is_narrow_ ? static_cast<int>(chosen_[head].size()) : n_behind(head);
+  }
+  int n_behind(int head) const {  // all rows behind those that stay, of a narrowed view too
+    return sequence_->rows_held(layer_, head) - n_staying(head);
+  }
+  int row_behind(int head, int row) const {  // which of them a candidate is
+    return is_narrow_ ? chosen_[head][row] : row;
+  }
   int token(int head, int row) const {  // the token that a candidate stands for
-    return sequence_->row_token(layer_, head, n_staying(head) + row);
+    return sequence_->row_token(layer_, head, n_staying(head) + row_behind(head, row));
   }
 
   // Candidates [begin, begin + n), as stored, f32. k, v: [n, head_dim].
-  void read_keys(int head, int begin, int n, float* k) const { read(head, begin, n, k, nullptr); }
-  void read_values(int head, int begin, int n, float* v) const { read(head, begin, n, nullptr, v); }
+  void read_keys(int head, int begin, int n, float* k) const { read_rows(head, begin, n, k, nullptr); }
+  void read_values(int head, int begin, int n, float* v) const { read_rows(head, begin, n, nullptr, v); }
+  void read_rows(int head, int begin, int n, float* k, float* v) const;
 
  private:
-  void read(int head, int begin, int n, float* k, float* v) const;
-
   kv::PageMemory memory_;
   int head_dim_ = 0;
   const kv::Sequence* sequence_ = nullptr;
   int layer_ = 0;
   bool new_rows_only_ = false;
+  bool is_narrow_ = false;
+  std::vector<std::vector<int32_t>> chosen_{};  // [n_kv_heads] rows behind those that stay, if narrow
 };
 
 }  // namespace fastcache::press

@@ -24,6 +24,7 @@ constinit const PressRow kNone{
     .make = [](const PressParams&) -> std::unique_ptr<Press> { return std::make_unique<None>(); },
     .numbers = {},
     .removes = false,
-    .summary = "keeps everything"};
+    .summary = "keeps everything",
+    .plain_scores = false};
 
 }  // namespace fastcache::press

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace fastcache::press {
 
@@ -25,9 +26,13 @@ struct PressParams {
   std::string name = "none";
   std::optional<double> ratio{};            // see Budget
   std::optional<int> budget{};              // see Budget::rows
-  uint64_t seed = 0;                        // only presses whose needs().seed is set look at it
+  uint64_t seed = 0;                        // only presses whose needs().seed is set look at it; inside
+                                            //   another press 0 means: that one's
   std::map<std::string, double> numbers{};  // the press's own, by name; those left out have their defaults
+  std::map<std::string, std::vector<double>> lists{};  // the same for parameters that are lists
+  std::vector<PressParams> inner{};                    // the presses that it wraps, in order
 
+  // After complete(): before it, what a wrapped press says is not here.
   Budget how_much() const { return {.ratio = ratio, .rows = budget}; }
   double number(const std::string& parameter) const { return numbers.at(parameter); }  // after complete()
 };

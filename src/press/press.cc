@@ -3,10 +3,26 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "press/allocate.h"
 
 namespace fastcache::press {
+
+PressNeeds united(PressNeeds a, const PressNeeds& b) {
+  a.keys |= b.keys;
+  a.values |= b.values;
+  a.last_queries = std::max(a.last_queries, b.last_queries);
+  a.query_statistics |= b.query_statistics;
+  a.pre_rope_keys |= b.pre_rope_keys;
+  a.hidden_states |= b.hidden_states;
+  a.output_weights |= b.output_weights;
+  a.question_boundary |= b.question_boundary;
+  a.seed |= b.seed;
+  if (a.n_layers == 0) a.n_layers = b.n_layers;
+  return a;
+}
 
 void check_needs(std::string_view press, const PressNeeds& needs, const PressNeeds& delivered) {
   const struct {
@@ -32,6 +48,27 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
   if (needs.last_queries > delivered.last_queries)
     refuse(fmt::format("the queries of the last {} tokens (there are {})", needs.last_queries,
                        delivered.last_queries));
+  if (needs.n_layers != 0 && needs.n_layers != delivered.n_layers)
+    throw Error{Code::unsupported, fmt::format("press '{}' is said for {} layers; the model has {}", press,
+                                               needs.n_layers, delivered.n_layers)};
+}
+
+std::vector<std::string> need_names(const PressNeeds& needs) {
+  std::vector<std::string> names;
+  const auto add = [&](bool needed, const std::string& name) {
+    if (needed) names.push_back(name);
+  };
+  add(needs.keys, "keys");
+  add(needs.values, "values");
+  add(needs.last_queries > 0, fmt::format("last {} queries", needs.last_queries));
+  add(needs.query_statistics, "query mean and covariance");
+  add(needs.pre_rope_keys, "keys before RoPE");
+  add(needs.hidden_states, "hidden states");
+  add(needs.output_weights, "output weights");
+  add(needs.question_boundary, "question boundary");
+  add(needs.seed, "seed");
+  add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
+  return names;
 }
 
 RowCounts Press::allocate(const Scores& scores, const Budget& budget) const {

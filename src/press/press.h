@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -30,10 +31,17 @@ struct PressNeeds {
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
+  int n_layers = 0;                // a model of exactly that many; 0 = any
 };
+
+// What both need together. Of two numbers of layers the first that is not 0.
+PressNeeds united(PressNeeds a, const PressNeeds& b);
 
 // Throws Error (unsupported) with a sentence that names what is missing.
 void check_needs(std::string_view press, const PressNeeds& needs, const PressNeeds& delivered);
+
+// "keys", "last 64 queries", ...: for lists of presses.
+std::vector<std::string> need_names(const PressNeeds& needs);
 
 // What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
 struct PrefillChunk {
@@ -65,6 +73,14 @@ struct Edit {
   std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
 };
 
+class Press;
+
+// A part of a press that compresses in several goes.
+struct Stage {
+  const Press* press = nullptr;
+  Budget budget{};
+};
+
 class Press {
  public:
   virtual ~Press() = default;
@@ -73,10 +89,15 @@ class Press {
   // In order of tokens for each layer; never at the same time as another call.
   virtual void observe(const PrefillChunk& /*chunk*/) {}
 
+  // One after the other, each over the rows that the one before kept; score(), allocate() and apply() are
+  // called on these. The presses live as long as this one.
+  virtual std::vector<Stage> stages(const Budget& budget) const { return {{this, budget}}; }
+
   virtual LayerScores score(const LayerInput& layer) const = 0;
 
   // As many as the budget says in every head, unless the method says otherwise. The counts' sum is exactly
-  // that of the even shares: a method may move rows between heads, not use more memory.
+  // that of the even shares: a method may move rows between heads, not use more memory. (But for a press
+  // that has a budget for each layer of its own.)
   virtual RowCounts allocate(const Scores& scores, const Budget& budget) const;
 
   // The n_keep best, unless the method says otherwise. scores: [candidates of the head].

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cost of compressing one prompt of 1,000 tokens in the shape of SmolLM2-135M (30 layers, 3 KV heads of 64),
+// Cost of compressing one prompt of 4,000 tokens in the shape of SmolLM2-135M (30 layers, 3 KV heads of 64),
 // on one thread: the plan (scores and selection), and all of it.
 #include <benchmark/benchmark.h>
 
 #include <random>
 
 #include "press/compress.h"
+#include "press/press_string.h"
 #include "press/registry.h"
 
 namespace fastcache::press {
@@ -13,7 +14,7 @@ namespace {
 
 constexpr kv::CacheShape kShape{.n_layers = 30, .n_kv_heads = 3, .type = kv::KvType::bf16};
 constexpr int kHeadDim = 64;
-constexpr int kPrompt = 1000;
+constexpr int kPrompt = 4000;
 
 struct Prompt {
   Prompt() : sequence(pool, kShape) {
@@ -28,16 +29,17 @@ struct Prompt {
         write_row(slot.page, slot.type, kHeadDim, slot.row, row.data(), row.data() + kHeadDim);
       }
   }
-  kv::PagePool pool{{.head_dim = kHeadDim, .bytes = size_t{128} << 20}};
+  kv::PagePool pool{{.head_dim = kHeadDim, .bytes = size_t{256} << 20}};
   kv::Sequence sequence;
 };
 
-void plan(benchmark::State& state, const char* name) {
+void plan(benchmark::State& state, const char* text) {
   Prompt prompt;
   ComputePool threads{1};
-  const PressParams params{.name = name, .ratio = 0.8};
+  PressParams params = parse_press(text);
+  if (find_press(params.name).amount == Amount::own) params.ratio = 0.8;
   const auto press = make_press(params);
-  const CompressJob job{press.get(), params.how_much(), &prompt.pool, &prompt.sequence};
+  const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
   for (auto _ : state) benchmark::DoNotOptimize(plan_compression(job, threads));
 }
 
@@ -49,7 +51,7 @@ void whole(benchmark::State& state, const char* name) {
     state.PauseTiming();
     {
       Prompt prompt;
-      const CompressJob job{press.get(), params.how_much(), &prompt.pool, &prompt.sequence};
+      const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
       state.ResumeTiming();
       if (!compress(job, threads).uncommitted.empty()) state.SkipWithError("no page");
       state.PauseTiming();
@@ -61,6 +63,14 @@ void whole(benchmark::State& state, const char* name) {
 BENCHMARK_CAPTURE(plan, random, "random")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(plan, streaming_llm, "streaming_llm")->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(plan, knorm, "knorm")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, keydiff, "keydiff")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, lagkv, "lagkv")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, cur, "cur")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, adakv, "adakv(keydiff)")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, chunkkv, "chunkkv(keydiff)")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, chunk, "chunk(keydiff)")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(plan, composed, "composed(knorm(ratio=0.5), keydiff(ratio=0.6))")
+    ->Unit(benchmark::kMillisecond);
 BENCHMARK_CAPTURE(whole, random, "random")->Unit(benchmark::kMillisecond)->Iterations(20);
 BENCHMARK_CAPTURE(whole, knorm, "knorm")->Unit(benchmark::kMillisecond)->Iterations(20);
 

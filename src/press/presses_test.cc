@@ -37,7 +37,7 @@ TEST(AllPresses, ThreadsAndChunkingChangeNothing) {
   for (const PressRow* row : presses()) {
     const PressParams params = with_ratio(std::string{row->name}, 0.6);
     const Tokens whole = kept_tokens(params, 150, 150, 1);
-    for (const auto& [n_threads, chunk] : {std::pair{1, 1}, {1, 64}, {2, 150}, {2, 7}, {3, 64}})
+    for (const auto& [n_threads, chunk] : {std::pair{1, 1}, {1, 64}, {2, 150}, {3, 7}})
       EXPECT_EQ(kept_tokens(params, 150, chunk, n_threads), whole) << row->name << ' ' << chunk;
   }
 }
@@ -65,6 +65,7 @@ TEST(AllPresses, TheTotalIsThatOfEvenShares) {
         const int even = std::max(1, static_cast<int>(n * (1 - ratio)));
         EXPECT_EQ(count_rows(tokens), int64_t{6} * even) << row->name << ' ' << n << ' ' << ratio;
       }
+    if (!takes_budget(*row)) continue;
     for (const int budget : {1, 20, 99})
       EXPECT_EQ(count_rows(kept_tokens(with_budget(std::string{row->name}, budget), 100, 100, 1)),
                 6 * budget);

@@ -34,20 +34,29 @@ TEST(Registry, EveryPressIsMadeByItsName) {
     EXPECT_FALSE(row->summary.empty());
     for (const PressNumber& number : row->numbers) EXPECT_FALSE(number.help.empty()) << number.name;
   }
-  EXPECT_THAT(names, testing::IsSupersetOf({"none", "random", "knorm", "streaming_llm", "test_uneven"}));
+  EXPECT_THAT(names, testing::IsSupersetOf({"none", "random", "knorm", "streaming_llm", "adakv", "chunkkv",
+                                            "chunk", "per_layer", "composed", "test_uneven"}));
 }
 
 TEST(Registry, AnUnknownNameIsAnErrorThatListsAll) {
-  for (const char* name : {"Knorm", "", "snap", "knorm "})
+  for (const char* name : {"knorms", "", "snap", "knorm "})
     expect_error(Code::not_found, "there are none, random, knorm, streaming_llm",
                  [&] { make_press({.name = name, .ratio = 0.5}); });
 }
 
+TEST(Registry, CaseAndUnderscoresOfNamesDoNotMatter) {
+  for (const char* name : {"StreamingLLM", "streamingllm", "STREAMING_LLM", "streaming_llm"}) {
+    const PressParams params{.name = name, .ratio = 0.5, .numbers = {{"NSink", 9}}};
+    EXPECT_EQ(press_identity(params), "streaming_llm(n_sink=9, ratio=0.5)");
+  }
+}
+
+void refused(const PressParams& params, const std::string& part) {
+  expect_error(Code::bad_request, part, [&] { make_press(params); });
+  expect_error(Code::bad_request, part, [&] { press_identity(params); });
+}
+
 TEST(Registry, WrongParametersAreRefusedByName) {
-  const auto refused = [](const PressParams& params, const std::string& part) {
-    expect_error(Code::bad_request, part, [&] { make_press(params); });
-    expect_error(Code::bad_request, part, [&] { press_identity(params); });
-  };
   refused({.name = "knorm", .ratio = 0.5, .numbers = {{"n_sink", 4}}}, "no parameter 'n_sink'; it has none");
   refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"sinks", 4}}}, "it has n_sink");
   refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"n_sink", -1}}},
@@ -58,6 +67,8 @@ TEST(Registry, WrongParametersAreRefusedByName) {
   refused({.name = "knorm"}, "set ratio");
   for (const double ratio : {1.0, -0.1, 80.0, static_cast<double>(NAN), static_cast<double>(INFINITY)})
     refused({.name = "knorm", .ratio = ratio}, "must be in [0, 1)");
+  refused({.name = "streaming_llm", .ratio = 0.5, .numbers = {{"n_sink", 4}, {"NSINK", 4}}}, "twice");
+  refused({.name = "streaming_llm", .ratio = 0.5, .lists = {{"n_sink", {4}}}}, "must be one number");
   refused({.name = "random", .budget = 0}, "at least 1 row");
   refused({.name = "none", .ratio = 0.5}, "removes nothing");
   refused({.name = "none", .budget = 5}, "removes nothing");
@@ -91,8 +102,69 @@ TEST(Registry, IdentityTellsApartWhatDiffersAndNothingElse) {
             press_identity({.name = "knorm", .ratio = 0.0}));
 }
 
+TEST(Wrappers, SayHowMuchOnceInsideOrOutside) {
+  const PressParams outside{.name = "adakv", .ratio = 0.6, .inner = {{.name = "Knorm"}}};
+  const PressParams inside{.name = "adakv", .inner = {{.name = "knorm", .ratio = 0.6}}};
+  EXPECT_EQ(press_identity(outside), "adakv(knorm(), safeguard=0.2, ratio=0.6)");
+  EXPECT_EQ(press_identity(inside), press_identity(outside));
+  EXPECT_EQ(complete(inside).how_much().ratio, 0.6);
+  refused({.name = "adakv", .ratio = 0.5, .inner = {{.name = "knorm", .ratio = 0.6}}}, "say it once");
+  refused({.name = "adakv", .ratio = 0.5, .inner = {{.name = "knorm", .budget = 6}}}, "both set");
+  refused({.name = "adakv", .inner = {{.name = "knorm"}}}, "set ratio");
+  refused({.name = "adakv", .inner = {{.name = "knorm", .ratio = 2}}}, "must be in [0, 1)");
+}
+
+TEST(Wrappers, WrapWhatTheyCan) {
+  const PressParams knorm{.name = "knorm", .ratio = 0.5};
+  refused({.name = "adakv", .ratio = 0.5}, "exactly 1 press; there are 0");
+  refused({.name = "adakv", .inner = {knorm, knorm}}, "exactly 1 press; there are 2");
+  refused({.name = "knorm", .ratio = 0.5, .inner = {knorm}}, "wraps no press, so 'knorm' cannot");
+  refused({.name = "composed", .inner = {knorm}}, "2 to 8 presses; there is 1");
+  refused({.name = "composed", .ratio = 0.5, .inner = {knorm, knorm}}, "each press in it has one");
+  refused({.name = "composed", .inner = {knorm, {.name = "knorm"}}}, "set ratio");
+  refused({.name = "per_layer", .inner = {{.name = "knorm"}}}, "ratios is missing");
+  refused({.name = "per_layer", .lists = {{"ratios", {0.5, 1.0}}}, .inner = {{.name = "knorm"}}},
+          "ratios = 1");
+  refused({.name = "per_layer", .lists = {{"ratios", {}}}, .inner = {{.name = "knorm"}}}, "0 values");
+  refused({.name = "per_layer", .lists = {{"ratios", {0.5}}}, .inner = {knorm}}, "no ratio or budget");
+  for (const PressRow* row : presses()) {
+    const std::string name{row->name};
+    if (row->plain_scores) {
+      EXPECT_NO_THROW(make_press({.name = "adakv", .ratio = 0.5, .inner = {{.name = name}}})) << name;
+    } else {
+      refused({.name = "adakv", .inner = {with_ratio(name, 0.5)}}, "cannot wrap '" + name + "'");
+    }
+    EXPECT_NO_THROW(make_press({.name = "composed", .inner = {with_ratio(name, 0.5), knorm}})) << name;
+  }
+}
+
+TEST(Wrappers, AllParametersAndSeedsAreInTheIdentity) {
+  const PressParams params{.name = "composed",
+                           .seed = 5,
+                           .inner = {{.name = "chunkkv", .inner = {{.name = "random", .ratio = 0.5}}},
+                                     {.name = "random", .budget = 9, .seed = 6}}};
+  EXPECT_EQ(press_identity(params),
+            "composed(chunkkv(random(seed=5), chunk_length=20, ratio=0.5), random(budget=9, seed=6))");
+  EXPECT_EQ(
+      press_identity({.name = "per_layer", .lists = {{"Ratios", {0.5, -0.0}}}, .inner = {{.name = "knorm"}}}),
+      "per_layer(knorm(), ratios=[0.5, 0])");
+}
+
+TEST(Wrappers, NeedWhatTheirPressesNeed) {
+  const PressParams params{
+      .name = "composed",
+      .inner = {with_ratio("knorm", 0.5), with_ratio("random", 0.5), with_ratio("per_layer", 0.5)}};
+  const PressNeeds needs = make_press(params)->needs();
+  EXPECT_TRUE(needs.keys);
+  EXPECT_TRUE(needs.seed);
+  EXPECT_FALSE(needs.values);
+  EXPECT_EQ(needs.n_layers, 3);
+  expect_error(Code::unsupported, "for 3 layers; the model has 30",
+               [&] { check_needs("per_layer", {.n_layers = 3}, {.n_layers = 30}); });
+}
+
 TEST(Needs, WhatARequestCannotDeliverIsNamed) {
-  const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true};
+  const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3};
   for (const PressRow* row : presses())
     EXPECT_NO_THROW(
         check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), pages));

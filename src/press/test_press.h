@@ -32,16 +32,31 @@ inline std::vector<int32_t> first_tokens(int n) {
   return tokens;
 }
 
-// Parameters that the press takes: `none` is asked for nothing.
+// Parameters that the press takes: `none` is asked for nothing, wrappers get random presses to wrap. What
+// takes a list of ratios is for 3 layers.
 inline PressParams with_ratio(const std::string& name, double ratio, uint64_t seed = 7) {
   PressParams params{.name = name, .seed = seed};
-  if (name != "none") params.ratio = ratio;
+  const PressRow& row = find_press(name);
+  if (row.wrap != nullptr) params.inner.assign(row.min_inner, {.name = "random"});
+  if (row.amount == Amount::inner)
+    params.inner.assign({{.name = "none"}, {.name = "random", .ratio = ratio}});
+  if (row.amount == Amount::listed) params.lists["ratios"].assign(3, ratio);
+  if (row.amount == Amount::own && row.removes) params.ratio = ratio;
   return params;
 }
 
+inline bool has_even_counts(const PressRow& row) { return row.name != "test_uneven" && row.name != "adakv"; }
+
+inline bool takes_budget(const PressRow& row) { return row.amount != Amount::listed; }
+
 inline PressParams with_budget(const std::string& name, int rows, uint64_t seed = 7) {
-  PressParams params{.name = name, .seed = seed};
-  if (name != "none") params.budget = rows;
+  PressParams params = with_ratio(name, 0.0, seed);
+  if (params.ratio) {
+    params.ratio.reset();
+    params.budget = rows;
+  } else if (find_press(name).amount == Amount::inner) {
+    params.inner.back() = {.name = "random", .budget = rows};
+  }
   return params;
 }
 
@@ -49,7 +64,7 @@ inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, k
                                 bool new_rows_only = false, int n_threads = 1) {
   ComputePool threads{n_threads};
   const auto press = make_press(params);
-  return compress({press.get(), params.how_much(), &pool, &sequence, new_rows_only}, threads);
+  return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only}, threads);
 }
 
 // What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head.

@@ -61,6 +61,7 @@ constinit const PressRow kTestUneven{
     .name = "test_uneven",
     .make = [](const PressParams& p) -> std::unique_ptr<Press> { return std::make_unique<Uneven>(p.seed); },
     .numbers = {},
-    .summary = "for tests: some heads keep all their rows, others one"};
+    .summary = "for tests: some heads keep all their rows, others one",
+    .plain_scores = false};
 
 }  // namespace fastcache::press

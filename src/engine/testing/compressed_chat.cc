@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "model/runner.h"
 #include "press/compress.h"
+#include "press/press_string.h"
 #include "press/registry.h"
 
 namespace fastcache::engine::test_support {
@@ -33,11 +34,11 @@ struct Hand {
 std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>& turns) {
   Hand hand{.model = model};
   const Compression& compression = turns.front().compression;
-  const press::PressParams params = press::complete({.name = compression.press,
-                                                     .ratio = compression.ratio,
-                                                     .budget = compression.budget,
-                                                     .seed = compression.seed,
-                                                     .numbers = compression.parameters});
+  const press::PressParams params =
+      press::complete(press::parse_press(compression.press, {.ratio = compression.ratio,
+                                                             .budget = compression.budget,
+                                                             .seed = compression.seed,
+                                                             .numbers = compression.parameters}));
   const auto press = press::make_press(params);
   std::vector<ChatTurn> result;
   for (const Request& turn : turns) {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// One press after the other: each sees only what the ones before it kept.
+#include <cassert>
+
+#include "press/registry.h"
+
+namespace fastcache::press {
+namespace {
+
+class Composed final : public Press {
+ public:
+  Composed(std::vector<std::unique_ptr<Press>> inner, std::vector<Budget> budgets)
+      : inner_(std::move(inner)), budgets_(std::move(budgets)) {
+    assert(!inner_.empty() && inner_.size() == budgets_.size());
+  }
+
+  PressNeeds needs() const override {
+    PressNeeds needs;
+    for (const auto& press : inner_) needs = united(needs, press->needs());
+    return needs;
+  }
+
+  void observe(const PrefillChunk& chunk) override {
+    for (const auto& press : inner_) press->observe(chunk);
+  }
+
+  std::vector<Stage> stages(const Budget& /*each has its own*/) const override {
+    std::vector<Stage> stages;
+    for (size_t i = 0; i < inner_.size(); ++i)
+      for (const Stage& stage : inner_[i]->stages(budgets_[i])) stages.push_back(stage);
+    return stages;
+  }
+
+  // The first stage's, the only one that sees all rows.
+  LayerScores score(const LayerInput& layer) const override { return inner_.front()->score(layer); }
+
+ private:
+  std::vector<std::unique_ptr<Press>> inner_;
+  std::vector<Budget> budgets_;
+};
+
+}  // namespace
+
+extern const PressRow kComposed;
+constinit const PressRow kComposed{
+    .name = "composed",
+    .numbers = {},
+    .summary = "one press after the other, each over what the ones before kept",
+    .amount = Amount::inner,
+    .plain_scores = false,
+    .wrap = [](const PressParams& p, std::vector<std::unique_ptr<Press>> inner) -> std::unique_ptr<Press> {
+      std::vector<Budget> budgets;
+      for (const PressParams& stage : p.inner) budgets.push_back(stage.how_much());
+      return std::make_unique<Composed>(std::move(inner), std::move(budgets));
+    },
+    .min_inner = 2,
+    .max_inner = 8};
+
+}  // namespace fastcache::press

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// Presses around presses: the rule of each in plain loops, and what becomes of pages.
+#include <gtest/gtest.h>
+#include <spdlog/fmt/fmt.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/test_seed.h"
+#include "press/allocate.h"
+#include "press/press_string.h"
+#include "press/test_cache.h"
+
+namespace fastcache::press {
+namespace {
+
+constexpr int kPairs = kCacheLayers * kCacheHeads;
+
+Tokens kept(std::string_view text, RandomCache& cache, bool new_rows_only = false) {
+  const CompressResult result = run_press(parse_press(text), cache.pool, cache.sequence, new_rows_only);
+  EXPECT_TRUE(result.uncommitted.empty());
+  return tokens_held(cache.sequence);
+}
+
+Tokens kept(std::string_view text, int n_rows) {
+  RandomCache cache(n_rows, test_seed() + n_rows);
+  return kept(text, cache);
+}
+
+// Ada-KV: each head's best `safe` rows, then one after the other the best of all heads' others.
+Tokens adakv_by_loops(const RandomCache& cache, const Press& press, int n_even, int safe) {
+  Tokens tokens(kPairs);
+  for (int layer = 0; layer < kCacheLayers; ++layer) {
+    const LayerScores scores = press.score(cache.layer(layer));
+    std::vector<std::vector<bool>> taken(kCacheHeads);
+    const auto take_best = [&](int from, int to) {
+      int best_head = -1, best_row = -1;
+      for (int head = from; head < to; ++head)
+        for (int row = 0; row < static_cast<int>(scores[head].size()); ++row)
+          if (!taken[head][row] && (best_head < 0 || scores[head][row] > scores[best_head][best_row])) {
+            best_head = head;
+            best_row = row;
+          }
+      taken[best_head][best_row] = true;
+    };
+    for (int head = 0; head < kCacheHeads; ++head) {
+      taken[head].resize(scores[head].size());
+      for (int i = 0; i < safe; ++i) take_best(head, head + 1);
+    }
+    for (int i = 0; i < kCacheHeads * (n_even - safe); ++i) take_best(0, kCacheHeads);
+    for (int head = 0; head < kCacheHeads; ++head)
+      for (size_t row = 0; row < taken[head].size(); ++row)
+        if (taken[head][row]) tokens[layer * kCacheHeads + head].push_back(static_cast<int32_t>(row));
+  }
+  return tokens;
+}
+
+TEST(AdaKv, HeadsCompeteButForWhatIsTheirs) {
+  for (const int n : {1, 3, 40, 200})
+    for (const double ratio : {0.0, 0.3, 0.8, 0.99})
+      for (const double safeguard : {0.0, 0.2, 1.0}) {
+        RandomCache cache(n, test_seed() + n);
+        const auto knorm = make_press(parse_press("knorm(ratio=0.5)"));
+        const int even = std::max(1, static_cast<int>(n * (1 - ratio)));
+        const int safe = std::max(1, static_cast<int>(even * safeguard));
+        const Tokens expected = adakv_by_loops(cache, *knorm, even, safe);
+        PressParams params = parse_press("adakv(knorm)");
+        params.ratio = ratio;
+        params.numbers["safeguard"] = safeguard;
+        run_press(params, cache.pool, cache.sequence);
+        EXPECT_EQ(tokens_held(cache.sequence), expected) << n << ' ' << ratio << ' ' << safeguard;
+      }
+}
+
+// One head's keys are far shorter than the others': it gets all that is not theirs for certain, and the pages
+// of the others are free.
+TEST(AdaKv, PagesAreFreedHeadByHead) {
+  const int n = 320;
+  RandomCache cache(n, test_seed());
+  const auto per_page = static_cast<size_t>(cache.sequence.shape().rows());
+  for (int row = 0; row < n; ++row) cache.set(1, row, 1e-3f);
+  const size_t free_before = cache.pool.free_pages();
+  const Tokens tokens = kept("adakv(knorm(budget=100))", cache);
+  EXPECT_EQ(tokens[0].size(), 20u);
+  EXPECT_EQ(tokens[1].size(), 180u);
+  EXPECT_EQ(count_rows(tokens), kPairs * 100);
+  const size_t before = kPairs * ((n + per_page - 1) / per_page);
+  EXPECT_EQ(cache.pool.free_pages() - free_before, before - pages_by_formula(cache.sequence));
+  EXPECT_EQ(cache.sequence.table(0, 0).entries.size(), (20 + per_page - 1) / per_page);
+  check_consistency(cache.pool, std::vector<const kv::Sequence*>{&cache.sequence}, {});
+}
+
+TEST(AdaKv, SinksOfAllHeadsAreWithinTheirOwnShare) {
+  for (const auto& tokens : kept("adakv(streaming_llm(budget=20, n_sink=40))", 100))
+    EXPECT_GE(tokens.size(), 4u);
+}
+
+TEST(AdaKv, RowsThatAreNotFiniteDoNotCostOthersTheirRows) {
+  RandomCache cache(100, test_seed());
+  for (int row = 0; row < 100; ++row) cache.set(0, row, std::nanf(""));
+  const Tokens tokens = kept("adakv(knorm(ratio=0.5))", cache);
+  EXPECT_EQ(tokens[0].size(), 10u);
+  EXPECT_EQ(tokens[1].size(), 90u);
+}
+
+std::vector<int32_t> range(int begin, int end) {
+  std::vector<int32_t> tokens;
+  for (int token = begin; token < end; ++token) tokens.push_back(token);
+  return tokens;
+}
+
+TEST(ChunkKv, WholeChunksWithTheHighestMeanStayInAllHeads) {
+  for (const int n : {100, 110, 205}) {
+    RandomCache cache(n, test_seed() + n);
+    const auto knorm = make_press(parse_press("knorm(ratio=0.5)"));
+    const int n_chunks = (n + 19) / 20;
+    Tokens expected(kPairs);
+    const int n_kept = n / 2;
+    for (int layer = 0; layer < kCacheLayers; ++layer) {
+      const LayerScores scores = knorm->score(cache.layer(layer));
+      std::vector<std::pair<double, int>> means;
+      for (int c = 0; c < n_chunks; ++c) {
+        const int begin = c * 20, end = std::min(n, begin + 20);
+        double sum = 0;
+        for (int row = begin; row < end; ++row) sum += scores[0][row] + scores[1][row];
+        means.emplace_back(-sum / (end - begin), c);
+      }
+      std::sort(means.begin(), means.end());
+      std::vector<int32_t> rows;
+      for (const auto& [mean, c] : means)
+        for (int row = c * 20; row < std::min(n, c * 20 + 20); ++row)
+          if (static_cast<int>(rows.size()) < n_kept) rows.push_back(row);
+      std::sort(rows.begin(), rows.end());
+      expected[layer * 2] = expected[layer * 2 + 1] = rows;
+    }
+    EXPECT_EQ(kept("chunkkv(knorm(ratio=0.5))", cache), expected) << n;
+  }
+}
+
+TEST(ChunkKv, ABudgetBelowAChunkKeepsItsFront) {
+  for (const auto& tokens : kept("chunkkv(streaming_llm(budget=7, n_sink=0))", 100))
+    EXPECT_EQ(tokens, range(80, 87));
+  for (const auto& tokens : kept("chunkkv(knorm(ratio=0.5))", 9)) EXPECT_EQ(tokens, range(0, 4));
+}
+
+TEST(ChunkKv, AChunkWithARowThatIsNotFiniteGoesFirst) {
+  RandomCache cache(100, test_seed());
+  cache.set(3, 45, std::nanf(""));
+  const Tokens tokens = kept("chunkkv(knorm(ratio=0.2))", cache);
+  for (const int pair : {2, 3}) {
+    std::vector<int32_t> expected = range(0, 40);
+    for (int token = 60; token < 100; ++token) expected.push_back(token);
+    EXPECT_EQ(tokens[pair], expected);
+  }
+}
+
+TEST(ChunkKv, HeadsThatHoldDifferentRowsKeepTheSameChunks) {
+  RandomCache cache(200, test_seed());
+  ASSERT_TRUE(cache.sequence.keep_rows(0, 0, range(0, 100)));
+  ASSERT_TRUE(cache.sequence.keep_rows(0, 1, range(60, 200)));
+  const Tokens tokens = kept("chunkkv(streaming_llm(ratio=0.5, n_sink=0))", cache);
+  // A score is a row's index here. The chunks' means, over both heads' rows, order them by their first tokens
+  // as 180, 160, 140, 120, 80, 40, 100, 60, 20, 0.
+  std::vector<int32_t> first = range(40, 70), second = range(120, 130);
+  for (const int32_t token : range(80, 100)) first.push_back(token);
+  for (const int32_t token : range(140, 200)) second.push_back(token);
+  EXPECT_EQ(tokens[0], first);
+  EXPECT_EQ(tokens[1], second);
+}
+
+TEST(Chunk, EachStretchIsScoredAndSelectedByItself) {
+  for (const char* inner : {"knorm", "keydiff", "cur(n_sink=0)"}) {
+    RandomCache cache(90, test_seed());
+    Tokens expected(kPairs);
+    const auto whole = make_press(parse_press(inner, {.ratio = 0.5}));
+    for (int layer = 0; layer < kCacheLayers; ++layer)
+      for (int begin = 0; begin < 90; begin += 30) {
+        const auto stretch =
+            cache.layer(layer).narrowed({range(begin, begin + 30), range(begin, begin + 30)});
+        const LayerScores scores = whole->score(stretch);
+        for (int head = 0; head < kCacheHeads; ++head)
+          for (const int32_t row : best_rows_ascending(scores[head], 10))
+            expected[layer * kCacheHeads + head].push_back(begin + row);
+      }
+    PressParams params = parse_press(std::string{"chunk("} + inner + ", chunk_length=30)");
+    params.budget = 30;
+    run_press(params, cache.pool, cache.sequence);
+    EXPECT_EQ(tokens_held(cache.sequence), expected) << inner;
+  }
+}
+
+TEST(Chunk, SharesAreProportionalAndTheirSumExact) {
+  const auto count = [](const std::vector<int32_t>& tokens, int begin, int end) {
+    return std::count_if(tokens.begin(), tokens.end(), [&](int t) { return t >= begin && t < end; });
+  };
+  for (const auto& tokens : kept("chunk(knorm(budget=30), chunk_length=64)", 160)) {
+    EXPECT_EQ(tokens.size(), 30u);
+    EXPECT_NEAR(static_cast<double>(count(tokens, 0, 64)), 12, 1);
+    EXPECT_NEAR(static_cast<double>(count(tokens, 64, 128)), 12, 1);
+    EXPECT_NEAR(static_cast<double>(count(tokens, 128, 160)), 6, 1);
+  }
+  for (const auto& tokens : kept("chunk(knorm(budget=2), chunk_length=5)", 100)) EXPECT_EQ(tokens.size(), 2u);
+}
+
+TEST(PerLayer, EachLayerHasItsRatio) {
+  const Tokens tokens = kept("per_layer(knorm, ratios=[0, 0.5, 0.9])", 200);
+  for (int head = 0; head < kCacheHeads; ++head) {
+    EXPECT_EQ(tokens[head].size(), 200u);
+    EXPECT_EQ(tokens[2 + head], kept("knorm(ratio=0.5)", 200)[2 + head]);
+    EXPECT_EQ(tokens[4 + head], kept("knorm(ratio=0.9)", 200)[4 + head]);
+  }
+}
+
+// By hand: compressed by the first press, then all rows that are left by the second.
+TEST(Composed, TheSecondSeesWhatTheFirstKept) {
+  const std::pair<const char*, const char*> pairs[] = {
+      {"knorm(ratio=0.5)", "streaming_llm(ratio=0.5, n_sink=2)"},
+      {"keydiff(ratio=0.3)", "keydiff(ratio=0.5)"},
+      {"adakv(knorm(ratio=0.4))", "cur(budget=20)"},
+      {"streaming_llm(budget=90)", "adakv(keydiff(ratio=0.5))"},
+      {"knorm(ratio=0.5)", "chunkkv(cur(ratio=0.5))"},
+      {"random(ratio=0.5, seed=3)", "composed(none, chunk(knorm(ratio=0.2), chunk_length=16))"},
+  };
+  for (const auto& [first, second] : pairs) {
+    RandomCache by_hand(150, test_seed());
+    kept(first, by_hand);
+    const Tokens expected = kept(second, by_hand);
+    RandomCache cache(150, test_seed());
+    EXPECT_EQ(kept(fmt::format("composed({}, {})", first, second), cache), expected)
+        << first << ' ' << second;
+  }
+}
+
+TEST(Composed, TheNextTurnTouchesOnlyItsRows) {
+  const char* text = "composed(knorm(ratio=0.5), keydiff(ratio=0.5))";
+  RandomCache cache(100, test_seed());
+  const Tokens first = kept(text, cache);
+  cache.append(40, test_seed() + 1);
+  const Tokens both = kept(text, cache, true);
+  for (int pair = 0; pair < kPairs; ++pair) {
+    ASSERT_EQ(both[pair].size(), 35u);
+    EXPECT_TRUE(std::equal(first[pair].begin(), first[pair].end(), both[pair].begin()));
+    EXPECT_GE(both[pair][25], 100);
+  }
+}
+
+TEST(Wrappers, ThreadsChangeNothing) {
+  for (const char* text :
+       {"adakv(keydiff(ratio=0.6))", "chunkkv(lagkv(ratio=0.6, lag=16))",
+        "chunk(cur(ratio=0.6), chunk_length=50)", "composed(keydiff(ratio=0.3), adakv(cur(ratio=0.5)))"}) {
+    const Tokens one = kept(text, 150);
+    RandomCache cache(150, test_seed() + 150);
+    run_press(parse_press(text), cache.pool, cache.sequence, false, 2);
+    EXPECT_EQ(tokens_held(cache.sequence), one) << text;
+  }
+}
+
+}  // namespace
+}  // namespace fastcache::press

@@ -2,6 +2,7 @@
 #include "server/completion_run.h"
 
 #include "server/api_error.h"
+#include "server/kv_compression.h"
 
 namespace fastcache::server {
 namespace {
@@ -160,7 +161,7 @@ void CompletionRun::end_answer(size_t prompt) {
   --n_running_;
   summaries_[prompt] = started_.answers[prompt]->summary();
   metrics_->request_ended(summaries_[prompt], ms_between(began_, now_),
-                          started_.call.request.compression.press);
+                          press_params(started_.call.request.compression).name);
 }
 
 // The engine has said all: the last choice's end, and the figures with it or behind it.

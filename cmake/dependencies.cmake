@@ -36,8 +36,9 @@ add_library(boost::headers INTERFACE IMPORTED)
 if(boost_INCLUDE_DIR)
   target_include_directories(boost::headers SYSTEM INTERFACE "${boost_INCLUDE_DIR}")
   # With a sanitizer's checks woven in, GCC takes Beast's optional numbers for uninitialised.
-  target_compile_options(boost::headers INTERFACE
-                         $<$<AND:$<CXX_COMPILER_ID:GNU>,$<BOOL:${FASTCACHE_SANITIZE}>>:-Wno-maybe-uninitialized>)
+  if(FASTCACHE_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(boost::headers INTERFACE -Wno-maybe-uninitialized)
+  endif()
 endif()
 
 if(FASTCACHE_TESTS)

@@ -43,7 +43,8 @@ ServerState make_state(HttpOptions options) {
 
 }  // namespace
 
-// The state outlives the context, whose end destroys the coroutines that use it.
+// The state outlives the context, whose end destroys the coroutines that use it. But the handlers go first:
+// they may hold timers of the context, and coroutines hold what they need of them themselves.
 class HttpServer::Impl {
  public:
   explicit Impl(HttpOptions options)
@@ -51,6 +52,9 @@ class HttpServer::Impl {
         acceptor(make_listener(context, state.options)),
         timer(context),
         port(acceptor.local_endpoint().port()) {}
+  ~Impl() { state.routes = {}; }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   asio::awaitable<void> accept_all();
   void try_accept(tcp::socket socket) noexcept;

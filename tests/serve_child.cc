@@ -11,7 +11,6 @@
 #include <array>
 #include <chrono>
 #include <cstdlib>
-#include <regex>
 #include <stdexcept>
 
 namespace fastcache::test_support {
@@ -69,11 +68,11 @@ bool ServerChild::wait_for_log(const std::string& text) {
 }
 
 int ServerChild::port() {
-  std::smatch found;
-  if (!wait_for_log("listening on ") || !wait_for_log("\n") ||
-      !std::regex_search(log_, found, std::regex("listening on https?://[^ ]+:([0-9]+)")))
-    return 0;
-  return std::stoi(found[1]);
+  const std::string before = "listening on ";  // and then http://host:port
+  if (!wait_for_log(before) || !wait_for_log("\n")) return 0;
+  const size_t url = log_.find("://", log_.find(before));
+  const size_t colon = url == std::string::npos ? url : log_.find(':', url + 3);
+  return colon == std::string::npos ? 0 : std::atoi(log_.c_str() + colon + 1);
 }
 
 void ServerChild::wait_until_ready() { wait_for_log("ready: "); }

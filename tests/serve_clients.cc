@@ -9,7 +9,6 @@
 
 #include <array>
 #include <chrono>
-#include <regex>
 #include <vector>
 
 #include "serve_child.h"
@@ -62,7 +61,10 @@ void kill_streaming_clients(int port, const std::string& request, const KilledCl
 
 void expect_empty_pool(int port) {
   const auto is_zero = [](const std::string& metrics, const std::string& name) {
-    return std::regex_search(metrics, std::regex("(^|\n)fastcache:" + name + "\\{[^}]*\\} 0\n"));
+    const size_t at = metrics.find("\nfastcache:" + name + "{");
+    if (at == std::string::npos) return false;
+    const size_t value = metrics.find("} ", at);
+    return value != std::string::npos && metrics.compare(value, 4, "} 0\n") == 0;
   };
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
   std::string metrics;

@@ -49,14 +49,14 @@ void check_numbers(const Request& request) {
     throw Error{Code::bad_request, fmt::format("deadline_ms is {}; it must be above 0", request.deadline_ms)};
 }
 
+}  // namespace
+
 press::PressParams press_params(const Compression& compression) {
   return press::complete(press::parse_press(compression.press, {.ratio = compression.ratio,
                                                                 .budget = compression.budget,
                                                                 .seed = compression.seed,
                                                                 .numbers = compression.parameters}));
 }
-
-}  // namespace
 
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
                                               double now_ms) {

@@ -11,6 +11,10 @@
 
 namespace fastcache::engine {
 
+// Whatever a request says about compression, checked, with the registry's names and defaults. Throws Error:
+// bad_request, not_found (press).
+press::PressParams press_params(const Compression& compression);
+
 // Arrives at now_ms. Throws Error: bad_request (names the field), context_too_long, not_found (press),
 // unsupported.
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,

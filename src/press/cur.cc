@@ -60,12 +60,7 @@ class Cur final : public Press {
   int window_;
 };
 
-constexpr PressNumber kNumbers[] = {{.name = "n_sink",
-                                     .standard = 4,
-                                     .min = 0,
-                                     .max = 1 << 20,
-                                     .whole = true,
-                                     .help = "first tokens that stay"},
+constexpr PressNumber kNumbers[] = {kSinkTokens,
                                     {.name = "window",
                                      .standard = 16,
                                      .min = 1,

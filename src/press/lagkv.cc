@@ -146,12 +146,7 @@ constexpr PressNumber kNumbers[] = {
      .whole = true,
      .help = "1: scores of all partitions compete; 0: each partition gives up the same share"},
     {.name = "lag", .standard = 128, .min = 2, .max = 1 << 16, .whole = true, .help = "rows of a partition"},
-    {.name = "n_sink",
-     .standard = 4,
-     .min = 0,
-     .max = 1 << 20,
-     .whole = true,
-     .help = "first tokens that stay"}};
+    kSinkTokens};
 
 }  // namespace
 

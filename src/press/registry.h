@@ -29,6 +29,14 @@ enum class Amount : uint8_t {  // where the user says how much a press removes
   listed,                      // in a list among its parameters
 };
 
+// The first tokens of a text: many methods keep them, for all queries attend to them.
+inline constexpr PressNumber kSinkTokens{.name = "n_sink",
+                                         .standard = 4,
+                                         .min = 0,
+                                         .max = 1 << 20,
+                                         .whole = true,
+                                         .help = "first tokens that stay"};
+
 struct PressRow {
   std::string_view name;
   std::unique_ptr<Press> (*make)(const PressParams& completed) = nullptr;

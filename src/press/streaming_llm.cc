@@ -34,12 +34,7 @@ class StreamingLlm final : public Press {
   int n_sink_;
 };
 
-constexpr PressNumber kNumbers[] = {{.name = "n_sink",
-                                     .standard = 4,
-                                     .min = 0,
-                                     .max = 1 << 20,
-                                     .whole = true,
-                                     .help = "first tokens that stay"}};
+constexpr PressNumber kNumbers[] = {kSinkTokens};
 
 }  // namespace
 

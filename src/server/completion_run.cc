@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/completion_run.h"
 
+#include "engine/request_check.h"
 #include "server/api_error.h"
-#include "server/kv_compression.h"
 
 namespace fastcache::server {
 namespace {
@@ -161,7 +161,7 @@ void CompletionRun::end_answer(size_t prompt) {
   --n_running_;
   summaries_[prompt] = started_.answers[prompt]->summary();
   metrics_->request_ended(summaries_[prompt], ms_between(began_, now_),
-                          press_params(started_.call.request.compression).name);
+                          engine::press_params(started_.call.request.compression).name);
 }
 
 // The engine has said all: the last choice's end, and the figures with it or behind it.

@@ -5,9 +5,9 @@
 
 #include <cmath>
 
+#include "engine/request_check.h"
 #include "model/utf8.h"
 #include "press/press_string.h"
-#include "press/registry.h"
 
 namespace fastcache::server {
 namespace {
@@ -55,20 +55,13 @@ Compression parse_compression(std::string_view text) {
           .parameters = std::move(params.numbers)};
 }
 
-press::PressParams press_params(const Compression& compression) {
-  return press::complete(press::parse_press(compression.press, {.ratio = compression.ratio,
-                                                                .budget = compression.budget,
-                                                                .seed = compression.seed,
-                                                                .numbers = compression.parameters}));
-}
-
 Compression read_compression(const JsonField& field) {
   if (!field.is_string() && !field.is_object())
     field.must_be(
         R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
   try {
     Compression compression = field.is_string() ? parse_compression(field.string()) : from_object(field);
-    press_params(compression);
+    engine::press_params(compression);
     return compression;
   } catch (const ApiError&) {
     throw;

@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "fastcache/request.h"
-#include "press/params.h"
 #include "server/json_field.h"
 
 namespace fastcache::server {
@@ -14,9 +13,6 @@ namespace fastcache::server {
 // A text of press/press_string.h, such as "knorm(ratio=0.8)" or "adakv(keydiff(ratio=0.6))": its form alone.
 // Throws Error (bad_request).
 Compression parse_compression(std::string_view text);
-
-// All of it, checked, with the registry's names. Throws Error: bad_request, not_found.
-press::PressParams press_params(const Compression& compression);
 
 // Either form; the press and its numbers are checked too. Throws ApiError (bad_request).
 Compression read_compression(const JsonField& field);

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/request_check.h"
 #include "press/registry.h"
 
 namespace fastcache::server {
@@ -37,7 +38,7 @@ TEST(KvCompression, BothFormsAreTheSame) {
 }
 
 std::string identity_of(const std::string& text) {
-  return press::press_identity(press_params(parse_compression(text)));
+  return press::press_identity(engine::press_params(parse_compression(text)));
 }
 
 TEST(KvCompression, IdentitiesAreReadBack) {

@@ -56,6 +56,11 @@ press::PressParams press_params(const Compression& compression) {
                           .numbers = compression.parameters});
 }
 
+// What any request of ours gives a press.
+press::PressNeeds delivered_needs() {
+  return {.keys = true, .values = true, .last_queries = model::kMostLastQueries, .seed = true};
+}
+
 }  // namespace
 
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
@@ -79,8 +84,8 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->sampler.emplace(request.sampling, model.vocab);
   state->sampler->see_prompt(state->prompt);
   state->press = press_params(request.compression);
-  const auto press = press::make_press(state->press);
-  press::check_needs(state->press.name, press->needs(), {.keys = true, .values = true, .seed = true});
+  state->press_needs = press::make_press(state->press)->needs();
+  press::check_needs(state->press.name, state->press_needs, delivered_needs());
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

@@ -13,9 +13,23 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
   answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
   if (!answer.sequence.append_text(std::span(answer.tokens).subspan(fed, static_cast<size_t>(n_tokens))))
     return false;
+  prepare_record(answer, static_cast<int>(fed));
   if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
   answer.steps_waited = 0;
   return true;
+}
+
+// The press looks at the queries of the prompt's last tokens. Memory for them is made with the first step
+// that has any, when it is known how many there will be: the rows of a compressed prefix bring none.
+void StepLoop::prepare_record(AnswerState& answer, int fed) {
+  const int n_last = answer.request->press_needs.last_queries;
+  if (n_last == 0 || !answer.press_is_due() || answer.record != nullptr) return;
+  const int first = std::max(fed, answer.n_prompt() - n_last);
+  if (answer.sequence.token_count() <= first) return;
+  const attention::AttentionShape& shape = runner_.attention();
+  answer.record = std::make_unique<model::QueryRecord>(model::QueryRecord{
+      .attention = shape,
+      .last = {model_.hparams.n_layers, shape.n_heads, shape.head_dim, first, answer.n_prompt()}});
 }
 
 // One token for the answer, and with the first one those of the request's other answers.
@@ -87,7 +101,8 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
-         .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>()});
+         .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
+         .record = answer.record.get()});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }

@@ -15,6 +15,7 @@
 #include "kv/sequence.h"
 #include "linear/linear.h"
 #include "model/hparams.h"
+#include "model/query_record.h"
 
 namespace fastcache::model {
 
@@ -24,6 +25,7 @@ struct StepSequence {
   kv::Sequence* sequence = nullptr;
   int n_new = 0;
   std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
+  QueryRecord* record = nullptr;        // what a press wants of the queries, or null
 };
 
 // One token of the flattened batch.

@@ -18,11 +18,13 @@ struct Hand {
   kv::Sequence sequence{pool, model::cache_shape(model.model.hparams, kv::KvType::bf16)};
 
   // The likeliest token behind these.
-  int32_t feed(std::span<const int32_t> tokens) {
+  int32_t feed(std::span<const int32_t> tokens, model::QueryRecord* record = nullptr) {
     if (!sequence.append_text(tokens)) throw Error{Code::internal, "the pool of the test is too small"};
     const int32_t last_row = static_cast<int32_t>(tokens.size()) - 1;
-    const model::StepSequence step{
-        .sequence = &sequence, .n_new = last_row + 1, .logit_rows = std::span(&last_row, 1)};
+    const model::StepSequence step{.sequence = &sequence,
+                                   .n_new = last_row + 1,
+                                   .logit_rows = std::span(&last_row, 1),
+                                   .record = record};
     const std::span<const float> logits = runner.run(std::span(&step, 1));
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
@@ -42,12 +44,20 @@ std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>&
   std::vector<ChatTurn> result;
   for (const Request& turn : turns) {
     ChatTurn now{.answer = {}, .cached_tokens = hand.sequence.token_count()};
-    int32_t token = hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)));
+    const int n_prompt = static_cast<int>(turn.tokens.size());
+    const attention::AttentionShape& shape = hand.runner.attention();
+    model::QueryRecord record{
+        .attention = shape,
+        .last = {model.model.hparams.n_layers, shape.n_heads, shape.head_dim,
+                 std::max(now.cached_tokens, n_prompt - press->needs().last_queries), n_prompt}};
+    int32_t token =
+        hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)), &record);
     const press::CompressResult pressed = press::compress({.press = press.get(),
                                                            .budget = params.how_much(),
                                                            .pool = &hand.pool,
                                                            .sequence = &hand.sequence,
-                                                           .new_rows_only = now.cached_tokens > 0},
+                                                           .new_rows_only = now.cached_tokens > 0,
+                                                           .record = &record},
                                                           model.compute);
     now.rows_before = static_cast<size_t>(pressed.rows_before);
     now.rows_after = static_cast<size_t>(pressed.rows_after);

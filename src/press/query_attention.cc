@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lanes of the vectors are queries: each has its softmax to itself, so no sum is ever folded but the last
+// one, over the queries, and all CPUs give the same bits. Softmax goes over the rows tile by tile; weights
+// are stored against the maximum known so far and corrected per tile at the end.
+#include "press/query_attention.h"
+
+#include <algorithm>
+#include <bit>
+#include <cfloat>
+#include <cmath>
+#include <cstring>
+
+#include "base/simd.h"
+
+namespace fastcache::press {
+namespace {
+
+constexpr int kLanes = 64;     // queries at a time
+constexpr int kTileRows = 64;  // rows whose weights share a maximum
+constexpr int kBlockRows = 4;  // by 32 lanes: the sums stay in registers
+constexpr float kUnseen = -std::numeric_limits<float>::infinity();
+constexpr float kNoMaximum = -FLT_MAX;  // finite: no inf - inf
+
+using Vector [[gnu::vector_size(64)]] = float;
+constexpr int kWidth = 16;
+
+// out: [n_rows, kLanes] = k [n_rows, head_dim] * queries [head_dim, kLanes]. n_rows: a multiple of
+// kBlockRows.
+FC_CLONES void products(const float* k, int n_rows, int head_dim, const float* queries, float* out) {
+  for (int row = 0; row < n_rows; row += kBlockRows) {
+    for (int lane = 0; lane < kLanes; lane += 2 * kWidth) {
+      const float* k0 = k + static_cast<size_t>(row) * head_dim;
+      Vector sums[kBlockRows][2] = {};
+      for (int d = 0; d < head_dim; ++d) {
+        Vector a, b;
+        std::memcpy(&a, queries + d * kLanes + lane, sizeof a);
+        std::memcpy(&b, queries + d * kLanes + lane + kWidth, sizeof b);
+#pragma GCC unroll 4
+        for (int r = 0; r < kBlockRows; ++r) {
+          const float x = k0[r * head_dim + d];
+          sums[r][0] += x * a;
+          sums[r][1] += x * b;
+        }
+      }
+#pragma GCC unroll 4
+      for (int r = 0; r < kBlockRows; ++r)
+        std::memcpy(out + static_cast<size_t>(row + r) * kLanes + lane, sums[r], sizeof sums[r]);
+    }
+  }
+}
+
+// e^x for x <= 0 to a relative 1e-7; 0 below -86. A Taylor-like polynomial behind Cody and Waite's reduction.
+[[gnu::always_inline]] inline float exp_of_negative(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: the sum's last bit is worth 1
+  const float clamped = x < -86.0f ? -86.0f : x;
+  const float rounded = clamped * 1.44269504f + kRound;
+  const float n = rounded - kRound;
+  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.0f / 5040;
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const float scaled =
+      std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(rounded) << 23));
+  return x < -86.0f ? 0.0f : scaled;
+}
+
+// One tile of the softmax of kLanes queries. weights: [n_rows, kLanes], scores that become e^(score -
+// maximum). maximum, sum: [kLanes], so far.
+FC_CLONES void soften_tile(float* weights, int n_rows, float* maximum, float* sum) {
+  float highest[kLanes];
+  for (int i = 0; i < kLanes; ++i) highest[i] = maximum[i];
+  for (int row = 0; row < n_rows; ++row) {
+    float* w = weights + static_cast<size_t>(row) * kLanes;
+    for (int i = 0; i < kLanes; ++i) {
+      const float score = std::abs(w[i]) <= FLT_MAX ? w[i] : kUnseen;  // neither NaN nor infinite
+      highest[i] = score > highest[i] ? score : highest[i];
+      w[i] = score;
+    }
+  }
+  float total[kLanes];
+  for (int i = 0; i < kLanes; ++i) total[i] = sum[i] * exp_of_negative(maximum[i] - highest[i]);
+  for (int row = 0; row < n_rows; ++row) {
+    float* w = weights + static_cast<size_t>(row) * kLanes;
+    for (int i = 0; i < kLanes; ++i) {
+      w[i] = exp_of_negative(w[i] - highest[i]);
+      total[i] += w[i];
+    }
+  }
+  for (int i = 0; i < kLanes; ++i) {
+    maximum[i] = highest[i];
+    sum[i] = total[i];
+  }
+}
+
+// sums: [n_rows] += the weights of each row, times the lanes' factors.
+FC_CLONES void add_rows(const float* weights, int n_rows, const float* factors, float* sums) {
+  for (int row = 0; row < n_rows; ++row) {
+    const float* w = weights + static_cast<size_t>(row) * kLanes;
+    float lanes[kWidth] = {};
+    for (int block = 0; block < kLanes; block += kWidth)
+      for (int i = 0; i < kWidth; ++i) lanes[i] += w[block + i] * factors[block + i];
+    for (int i = 0; i < 8; ++i) lanes[i] += lanes[i + 8];
+    for (int i = 0; i < 4; ++i) lanes[i] += lanes[i + 4];
+    sums[row] += (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+  }
+}
+
+// The queries of one pass: lane = (token - first token) * group + head of the group - begin.
+struct Lanes {
+  int begin = 0, n = 0;
+  int first_token = 0, group = 0;
+  int token(int lane) const { return first_token + (begin + lane) / group; }
+};
+
+void load_queries(const LayerInput& layer, int head, const Lanes& lanes, float* queries) {
+  const model::QueryRecord& record = *layer.record();
+  const int head_dim = layer.head_dim();
+  std::fill_n(queries, static_cast<size_t>(head_dim) * kLanes, 0.0f);
+  for (int lane = 0; lane < lanes.n; ++lane) {
+    const int of_group = (lanes.begin + lane) % lanes.group;
+    const float* q = record.last.at(layer.layer(), lanes.token(lane)) +
+                     static_cast<size_t>(head * lanes.group + of_group) * head_dim;
+    for (int d = 0; d < head_dim; ++d) queries[d * kLanes + lane] = q[d] * record.attention.scale;
+  }
+}
+
+void cap(float softcap, float* scores, int n) {
+  for (int i = 0; i < n; ++i) scores[i] = softcap * std::tanh(scores[i] / softcap);
+}
+
+// Rows behind a query, and those in front of its sliding window.
+void hide_unseen(const LayerInput& layer, int head, int begin, int n_rows, const Lanes& lanes,
+                 float* scores) {
+  const int window = layer.record()->attention.window;
+  if (window == 0 && layer.held_token(head, begin + n_rows - 1) <= lanes.token(0)) return;
+  for (int row = 0; row < n_rows; ++row) {
+    const int token = layer.held_token(head, begin + row);
+    for (int lane = 0; lane < lanes.n; ++lane) {
+      const int query = lanes.token(lane);
+      if (token > query || (window > 0 && token <= query - window)) scores[row * kLanes + lane] = kUnseen;
+    }
+  }
+}
+
+void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionScratch& s,
+              std::span<float> sums) {
+  load_queries(layer, head, lanes, s.queries.data());
+  const int head_dim = layer.head_dim(), n_held = layer.n_held(head), n_staying = layer.n_staying(head);
+  float maximum[kLanes], sum[kLanes] = {};
+  std::fill_n(maximum, kLanes, kNoMaximum);
+  for (int begin = 0; begin < n_held; begin += kTileRows) {
+    const int n = std::min(kTileRows, n_held - begin);
+    float* weights = s.weights.data() + static_cast<size_t>(begin) * kLanes;
+    products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
+             (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, s.queries.data(), weights);
+    if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kLanes);
+    hide_unseen(layer, head, begin, n, lanes, weights);
+    soften_tile(weights, n, maximum, sum);
+    std::copy_n(maximum, kLanes, s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kLanes);
+  }
+  for (int begin = n_staying / kTileRows * kTileRows; begin < n_held; begin += kTileRows) {
+    const float* then = s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kLanes;
+    float factors[kLanes] = {};
+    for (int lane = 0; lane < lanes.n; ++lane)
+      if (sum[lane] > 0) factors[lane] = exp_of_negative(then[lane] - maximum[lane]) / sum[lane];
+    const int from = std::max(begin, n_staying), to = std::min(begin + kTileRows, n_held);
+    add_rows(s.weights.data() + static_cast<size_t>(from) * kLanes, to - from, factors,
+             sums.data() + (from - n_staying));
+  }
+}
+
+}  // namespace
+
+int window_tokens(const LayerInput& layer, int window) {
+  return layer.record() == nullptr ? 0 : std::min(window, layer.record()->last.n_tokens());
+}
+
+int first_window_token(const LayerInput& layer, int window) {
+  if (layer.record() == nullptr) return layer.sequence().token_count();
+  const model::LastQueries& last = layer.record()->last;
+  return last.first_token() + last.n_tokens() - window_tokens(layer, window);
+}
+
+void attention_sums(const LayerInput& layer, int head, int n_tokens, AttentionScratch& s,
+                    std::span<float> sums) {
+  std::fill(sums.begin(), sums.end(), 0.0f);
+  const int n_held = layer.n_held(head);
+  if (n_tokens == 0 || n_held == 0) return;
+  const model::QueryRecord& record = *layer.record();
+  const size_t n_tiles = (static_cast<size_t>(n_held) + kTileRows - 1) / kTileRows;
+  s.keys.resize(std::max(s.keys.size(), n_tiles * kTileRows * layer.head_dim()));
+  s.weights.resize(std::max(s.weights.size(), n_tiles * kTileRows * kLanes));
+  s.maxima.resize(std::max(s.maxima.size(), n_tiles * kLanes));
+  s.queries.resize(static_cast<size_t>(layer.head_dim()) * kLanes);
+  layer.read_held_keys(head, 0, n_held, s.keys.data());
+
+  const int group = queries_per_kv_head(layer);
+  const int n_queries = n_tokens * group;
+  Lanes lanes{.first_token = record.last.first_token() + record.last.n_tokens() - n_tokens, .group = group};
+  for (lanes.begin = 0; lanes.begin < n_queries; lanes.begin += kLanes) {
+    lanes.n = std::min(kLanes, n_queries - lanes.begin);
+    add_pass(layer, head, lanes, s, sums);
+  }
+}
+
+}  // namespace fastcache::press

@@ -19,17 +19,22 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
   return true;
 }
 
-// The press looks at the queries of the prompt's last tokens. Memory for them is made with the first step
-// that has any, when it is known how many there will be: the rows of a compressed prefix bring none.
+// For a press that looks at queries: memory for them is made with the first step that has any, when it is
+// known how many there will be. The rows of a compressed prefix bring none.
 void StepLoop::prepare_record(AnswerState& answer, int fed) {
-  const int n_last = answer.request->press_needs.last_queries;
-  if (n_last == 0 || !answer.press_is_due() || answer.record != nullptr) return;
-  const int first = std::max(fed, answer.n_prompt() - n_last);
-  if (answer.sequence.token_count() <= first) return;
+  const press::PressNeeds& needs = answer.request->press_needs;
+  if (!needs.looks_at_queries() || !answer.press_is_due() || answer.record != nullptr) return;
+  const int n_prompt = answer.n_prompt();
+  const int first_last = std::max(fed, n_prompt - needs.last_queries);
+  if (!needs.query_statistics && answer.sequence.token_count() <= first_last) return;
   const attention::AttentionShape& shape = runner_.attention();
-  answer.record = std::make_unique<model::QueryRecord>(model::QueryRecord{
-      .attention = shape,
-      .last = {model_.hparams.n_layers, shape.n_heads, shape.head_dim, first, answer.n_prompt()}});
+  const int n_layers = model_.hparams.n_layers;
+  auto record = std::make_unique<model::QueryRecord>(model::QueryRecord{.attention = shape});
+  if (needs.last_queries > 0) record->last = {n_layers, shape.n_heads, shape.head_dim, first_last, n_prompt};
+  if (needs.query_statistics)
+    record->moments = {n_layers, shape.n_heads, shape.head_dim, std::max(fed, needs.statistics_skip),
+                       n_prompt};
+  answer.record = std::move(record);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.

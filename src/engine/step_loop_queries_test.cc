@@ -51,6 +51,25 @@ TEST_F(StepLoopQueries, AnyChunkingGivesTheSameAnswer) {
   }
 }
 
+TEST_F(StepLoopQueries, StatisticsOfAllQueriesAreThoseOfThePromptComputedAtOnce) {
+  for (const int n_prompt : {300, 5, 3}) {
+    const Request request = LoopModel::compressed(n_prompt, 1, 25, "expected_attention", 0.7);
+    const Collected alone = run_alone(model_.model, model_.compute, request);
+    for (const int step_tokens : {7, 64}) {
+      LoopDriver driver(model_.model, model_.compute, options(1'000, step_tokens));
+      Request plain = request;  // its rows are in the cache, but they bring no queries
+      plain.compression = {};
+      driver.submit(plain);
+      driver.run_to_the_end();
+      const int warm = driver.submit(request);
+      driver.run_to_the_end();
+      EXPECT_EQ(driver.collect(warm).answers, alone.answers) << n_prompt << " tokens by " << step_tokens;
+      EXPECT_EQ(driver.collect(warm).summary.cached_tokens, 0);
+      EXPECT_EQ(driver.loop().stats().query_bytes, 0u);
+    }
+  }
+}
+
 // What the press decides must matter to the tokens, or the tests of equal answers could not fail.
 TEST_F(StepLoopQueries, TheRowsThatStayAreOthersThanThoseOfAnotherPress) {
   int n_telling = 0;
@@ -82,10 +101,10 @@ TEST_F(StepLoopQueries, ACachedPrefixEndsWhereTheQueriesBegin) {
 }
 
 TEST_F(StepLoopQueries, AReplayComputesTheQueriesAnew) {
-  for (const bool prefix_cache : {false, true}) {
+  for (const std::string press : {"snapkv", "expected_attention"}) {
     DriverOptions small = options(420, 64);
-    small.loop.prefix_cache = prefix_cache;
-    const Request request = snapkv(260, 1, 60);
+    Request request = snapkv(260, 1, 60);
+    if (press == "expected_attention") request.compression = {.press = press, .ratio = 0.7};
     const Collected alone = run_alone(model_.model, model_.compute, request);
     for (int steps_before = 1; steps_before < 12; ++steps_before) {  // in prefill, before and after the press
       LoopDriver driver(model_.model, model_.compute, small);
@@ -149,7 +168,7 @@ TEST_F(StepLoopQueries, CancellationGivesTheirMemoryBackAtAnyStep) {
 }
 
 TEST_F(StepLoopQueries, BudgetsOfAllSizes) {
-  for (const char* press : {"snapkv", "pyramidkv", "tova"})
+  for (const char* press : {"snapkv", "pyramidkv", "tova", "expected_attention"})
     for (const int budget : {1, 50, 200, 100'000}) {
       LoopDriver driver(model_.model, model_.compute, options(1'000, 100));
       Request request = LoopModel::request(200, 1, 10);

@@ -21,9 +21,10 @@ std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
 // Cached rows bring no queries: those that the press wants are computed anew. A hit leaves out the last token
 // that is asked for.
 size_t plain_tokens_to_ask(const AnswerState& answer) {
-  const int n_last = answer.press_is_due() ? answer.request->press_needs.last_queries : 0;
-  if (n_last == 0) return static_cast<size_t>(answer.feed_end());
-  return static_cast<size_t>(std::max(1, answer.n_prompt() - n_last + 1));
+  const press::PressNeeds& needs = answer.request->press_needs;
+  if (!answer.press_is_due() || !needs.looks_at_queries()) return static_cast<size_t>(answer.feed_end());
+  if (needs.query_statistics) return 1;
+  return static_cast<size_t>(std::max(1, answer.n_prompt() - needs.last_queries + 1));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the steps of one sequence leave behind for a press that looks at queries. Made before the steps that
-// fill it: they write, in the rope operation, into memory that is there.
+// fill it: they write, in the operations of rope and attention, into memory that is there.
 //
 // Owner: the engine thread, which makes, hands over (StepSequence::record) and drops it. During a step
 // compute threads write disjoint parts; what they write depends on the tokens alone, not on chunking or
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "attention/attention.h"
+#include "model/query_moments.h"
 
 namespace fastcache::model {
 
@@ -47,9 +48,10 @@ class LastQueries {
 
 struct QueryRecord {
   attention::AttentionShape attention;  // of the model: how its queries look at keys
-  LastQueries last;
+  LastQueries last{};
+  QueryMoments moments{};
 
-  size_t bytes() const { return last.bytes(); }
+  size_t bytes() const { return last.bytes() + moments.bytes(); }
 };
 
 }  // namespace fastcache::model

@@ -44,6 +44,7 @@ class QueryRecordTest : public testing::Test {
     kv::Sequence sequence(pool, shape), companion(pool, shape);
     const int end = static_cast<int>(tokens.size());
     QueryRecord record{.attention = runner.attention(), .last = last_queries(end - kLast, end)};
+    record.moments = {model_->hparams.n_layers, model_->hparams.n_heads, model_->hparams.head_dim, 4, end};
     const int32_t no_rows[1] = {};
     for (const Chunk& chunk : chunks) {
       std::vector<StepSequence> step;
@@ -68,6 +69,18 @@ class QueryRecordTest : public testing::Test {
         ASSERT_TRUE(
             std::equal(a.last.at(layer, token), a.last.at(layer, token) + width, b.last.at(layer, token)))
             << "layer " << layer << ", token " << token;
+    for (int layer = 0; layer < model_->hparams.n_layers; ++layer)
+      for (int head = 0; head < model_->hparams.n_heads; ++head)
+        ASSERT_EQ(moments_of(a, layer, head), moments_of(b, layer, head))
+            << "layer " << layer << ", head " << head;
+  }
+
+  // Mean, then covariance.
+  std::vector<double> moments_of(const QueryRecord& record, int layer, int head) const {
+    const auto d = static_cast<size_t>(model_->hparams.head_dim);
+    std::vector<double> moments(d + d * d);
+    record.moments.get(layer, head, moments.data(), moments.data() + d);
+    return moments;
   }
 
   test_support::TemporaryFolder folder_;
@@ -116,6 +129,56 @@ TEST_F(QueryRecordTest, HoldsQueriesAfterRope) {
   }
   EXPECT_GT(largest, 0.1f);
   EXPECT_GT(moved, 0.1f);
+}
+
+// The mean of the queries before RoPE is not that of the recorded ones, but where all tokens are one token it
+// is each of them, rotated back, and nothing is spread.
+TEST_F(QueryRecordTest, MomentsAreOfQueriesBeforeRope) {
+  const std::vector<int32_t> tokens(kPrompt, 42);
+  const std::vector<Chunk> whole{{.n = kPrompt}};
+  const QueryRecord record = record_of(tokens, whole, 2);
+  const attention::RopeTable& rope = *record.attention.rope;
+  std::vector<float> cos_sin(static_cast<size_t>(rope.n_dims));
+  attention::rope_angles(rope, -(kPrompt - 1), cos_sin.data());
+  const int d = model_->hparams.head_dim;
+  for (int head = 0; head < model_->hparams.n_heads; ++head) {
+    const float* last = record.last.at(0, kPrompt - 1) + head * d;
+    std::vector<float> q(last, last + d);
+    attention::rope_rotate(rope, cos_sin.data(), q.data());
+    const std::vector<double> moments = moments_of(record, 0, head);
+    for (int i = 0; i < d; ++i) EXPECT_NEAR(moments[static_cast<size_t>(i)], q[static_cast<size_t>(i)], 1e-5);
+    for (size_t i = static_cast<size_t>(d); i < moments.size(); ++i) EXPECT_EQ(moments[i], 0.0);
+  }
+}
+
+TEST(QueryMoments, AreTheFormulasAlsoWithLargeMeans) {
+  constexpr int d = 48, kTokens = 700, kSkip = 4, kStride = 2 * d + 3;
+  std::mt19937_64 random(test_seed());
+  std::normal_distribution<float> normal;
+  std::vector<float> q(size_t{kTokens} * kStride);
+  for (float& x : q) x = 500.0f + normal(random);
+  QueryMoments moments(2, 2, d, kSkip, kTokens);
+  for (int token = 0, n = 0; token < kTokens; token += n) {
+    n = std::min(kTokens - token, 1 + static_cast<int>(random() % 200));
+    for (const int part : {2, 0, 1})
+      moments.add(1, 1, part, token, n, &q[size_t(token) * kStride + d], kStride);
+  }
+  std::vector<double> mean(d), covariance(d * d), right(d);
+  moments.get(1, 1, mean.data(), covariance.data());
+  const auto at = [&](int token, int i) { return static_cast<double>(q[size_t(token) * kStride + d + i]); };
+  for (int i = 0; i < d; ++i) {
+    for (int token = kSkip; token < kTokens; ++token) right[i] += at(token, i) / (kTokens - kSkip);
+    EXPECT_NEAR(mean[i], right[i], 1e-4);
+  }
+  for (int i = 0; i < d; ++i)
+    for (int j = 0; j < d; ++j) {
+      double product = 0;
+      for (int token = kSkip; token < kTokens; ++token)
+        product += (at(token, i) - right[i]) * (at(token, j) - right[j]) / (kTokens - kSkip);
+      ASSERT_NEAR(covariance[i * d + j], product, 1e-4) << i << ", " << j;
+    }
+  moments.get(0, 1, mean.data(), covariance.data());
+  EXPECT_EQ(std::count(mean.begin(), mean.end(), 0.0), d) << "the other layer has none";
 }
 
 TEST(LastQueries, KeepsItsTokensAlone) {

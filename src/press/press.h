@@ -24,12 +24,15 @@ struct PressNeeds {
   bool keys = false;              // cached K, after RoPE
   bool values = false;            // cached V
   int last_queries = 0;           // of that many last tokens
-  bool query_statistics = false;  // mean and covariance of the queries before RoPE
+  bool query_statistics = false;  // mean and covariance of the queries before RoPE, per query head
+  int statistics_skip = 4;        // first tokens of the sequence that they leave out
   bool pre_rope_keys = false;
   bool hidden_states = false;      // at each layer's input
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
+
+  bool looks_at_queries() const { return last_queries > 0 || query_statistics; }
 };
 
 // Throws Error (unsupported) with a sentence that names what is missing.

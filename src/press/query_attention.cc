@@ -5,69 +5,20 @@
 #include "press/query_attention.h"
 
 #include <algorithm>
-#include <bit>
 #include <cfloat>
 #include <cmath>
-#include <cstring>
+#include <limits>
 
 #include "base/simd.h"
+#include "press/row_math.h"
 
 namespace fastcache::press {
 namespace {
 
-constexpr int kLanes = 64;     // queries at a time
+constexpr int kWidth = 16;     // lanes of the widest vector
 constexpr int kTileRows = 64;  // rows whose weights share a maximum
-constexpr int kBlockRows = 4;  // by 32 lanes: the sums stay in registers
 constexpr float kUnseen = -std::numeric_limits<float>::infinity();
 constexpr float kNoMaximum = -FLT_MAX;  // finite: no inf - inf
-
-using Vector [[gnu::vector_size(64)]] = float;
-constexpr int kWidth = 16;
-
-// out: [n_rows, kLanes] = k [n_rows, head_dim] * queries [head_dim, kLanes]. n_rows: a multiple of
-// kBlockRows.
-FC_CLONES void products(const float* k, int n_rows, int head_dim, const float* queries, float* out) {
-  for (int row = 0; row < n_rows; row += kBlockRows) {
-    for (int lane = 0; lane < kLanes; lane += 2 * kWidth) {
-      const float* k0 = k + static_cast<size_t>(row) * head_dim;
-      Vector sums[kBlockRows][2] = {};
-      for (int d = 0; d < head_dim; ++d) {
-        Vector a, b;
-        std::memcpy(&a, queries + d * kLanes + lane, sizeof a);
-        std::memcpy(&b, queries + d * kLanes + lane + kWidth, sizeof b);
-#pragma GCC unroll 4
-        for (int r = 0; r < kBlockRows; ++r) {
-          const float x = k0[r * head_dim + d];
-          sums[r][0] += x * a;
-          sums[r][1] += x * b;
-        }
-      }
-#pragma GCC unroll 4
-      for (int r = 0; r < kBlockRows; ++r)
-        std::memcpy(out + static_cast<size_t>(row + r) * kLanes + lane, sums[r], sizeof sums[r]);
-    }
-  }
-}
-
-// e^x for x <= 0 to a relative 1e-7; 0 below -86. A Taylor-like polynomial behind Cody and Waite's reduction.
-[[gnu::always_inline]] inline float exp_of_negative(float x) {
-  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: the sum's last bit is worth 1
-  const float clamped = x < -86.0f ? -86.0f : x;
-  const float rounded = clamped * 1.44269504f + kRound;
-  const float n = rounded - kRound;
-  const float r = (clamped - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  const float scaled =
-      std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(rounded) << 23));
-  return x < -86.0f ? 0.0f : scaled;
-}
 
 // One tile of the softmax of kLanes queries. weights: [n_rows, kLanes], scores that become e^(score -
 // maximum). maximum, sum: [kLanes], so far.
@@ -156,8 +107,8 @@ void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionSc
   for (int begin = 0; begin < n_held; begin += kTileRows) {
     const int n = std::min(kTileRows, n_held - begin);
     float* weights = s.weights.data() + static_cast<size_t>(begin) * kLanes;
-    products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
-             (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, s.queries.data(), weights);
+    row_products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
+                 (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, s.queries.data(), weights);
     if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kLanes);
     hide_unseen(layer, head, begin, n, lanes, weights);
     soften_tile(weights, n, maximum, sum);

@@ -49,8 +49,19 @@ struct RandomTurn {
         for (float& x : query) x = 1.5f * normal(random);
         record.last.set(layer, token, query.data());
       }
+    record.moments = {n_layers, n_heads, kDim, std::max(kSkip, before), before + n};
+    plain_queries.resize(static_cast<size_t>(n_layers * n_heads) * n * kDim);
+    for (float& x : plain_queries) x = 1.5f * normal(random) + 1.0f;
+    for (int i = 0; i < n_layers * n_heads; ++i)
+      record.moments.add(i / n_heads, i % n_heads, 0, before, n, queries_of(i, n), kDim);
+  }
+  // Of the turn's tokens, before RoPE. [n, head_dim]
+  const float* queries_of(int layer_and_head, int n) const {
+    return plain_queries.data() + static_cast<size_t>(layer_and_head) * n * kv::kTestHeadDim;
   }
 
+  static constexpr int kSkip = 4;  // as expected_attention has it
+  std::vector<float> plain_queries;
   std::mt19937_64 random;
   std::normal_distribution<float> normal;
   model::QueryRecord record;

@@ -12,12 +12,13 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kTestUneven;
-extern const PressRow kSnapKv, kPyramidKv, kTova;
+extern const PressRow kSnapKv, kPyramidKv, kTova, kExpectedAttention;
 
 namespace {
 
-constexpr const PressRow* kPresses[] = {&kNone,   &kRandom,    &kKnorm, &kStreamingLlm,
-                                        &kSnapKv, &kPyramidKv, &kTova,  &kTestUneven};
+constexpr const PressRow* kPresses[] = {&kNone,      &kRandom,    &kKnorm, &kStreamingLlm,
+                                        &kSnapKv,    &kPyramidKv, &kTova,  &kExpectedAttention,
+                                        &kTestUneven};
 
 std::string listed(const std::string& list, std::string_view name) {
   return list.empty() ? std::string{name} : fmt::format("{}, {}", list, name);

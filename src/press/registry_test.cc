@@ -95,6 +95,7 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true};
   PressNeeds delivered = pages;
   delivered.last_queries = 64;
+  delivered.query_statistics = true;
   for (const PressRow* row : presses())
     EXPECT_NO_THROW(
         check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), delivered));

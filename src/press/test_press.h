@@ -66,6 +66,13 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
         query[i] = (random_score(1, layer, static_cast<int>(i), token) - 0.5f) * 0.2f;
       record->last.set(layer, token, query.data());
     }
+  if (!needs.query_statistics) return record;
+  record->moments = {n_layers, n_heads, kHeadDim, needs.statistics_skip, n_tokens};
+  for (int i = 0; i < n_layers * n_heads; ++i)
+    for (int token = 0; token < n_tokens; ++token) {
+      for (int d = 0; d < kHeadDim; ++d) query[d] = (random_score(2, i, d, token) - 0.5f) * 0.2f;
+      record->moments.add(i / n_heads, i % n_heads, 0, token, 1, query.data(), kHeadDim);
+    }
   return record;
 }
 

@@ -46,10 +46,14 @@ std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>&
     ChatTurn now{.answer = {}, .cached_tokens = hand.sequence.token_count()};
     const int n_prompt = static_cast<int>(turn.tokens.size());
     const attention::AttentionShape& shape = hand.runner.attention();
-    model::QueryRecord record{
-        .attention = shape,
-        .last = {model.model.hparams.n_layers, shape.n_heads, shape.head_dim,
-                 std::max(now.cached_tokens, n_prompt - press->needs().last_queries), n_prompt}};
+    const int n_layers = model.model.hparams.n_layers, cached = now.cached_tokens;
+    const press::PressNeeds needs = press->needs();
+    model::QueryRecord record{.attention = shape,
+                              .last = {n_layers, shape.n_heads, shape.head_dim,
+                                       std::max(cached, n_prompt - needs.last_queries), n_prompt}};
+    if (needs.query_statistics)
+      record.moments = {n_layers, shape.n_heads, shape.head_dim, std::max(cached, needs.statistics_skip),
+                        n_prompt};
     int32_t token =
         hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)), &record);
     const press::CompressResult pressed = press::compress({.press = press.get(),

@@ -12,35 +12,44 @@ namespace {
 
 constexpr int kWidth = 16;
 constexpr int kTileFloats = 4096;  // of queries less their origin: 16 KiB on the stack, in the first cache
-constexpr int kRows = 4;
+constexpr int kRows = 8;           // sums in registers
 using Vector [[gnu::vector_size(64)]] = float;
 
-// products: [16, head_dim] of the channels from `first` on, with those from `first` on. q: [n, head_dim].
-FC_CLONES void add_products(const float* q, int n, int head_dim, int first, float* products) {
+// q less its origin: [n, width] of the channels from `first` on. from: [n, stride].
+FC_CLONES void shift(const float* from, size_t stride, int n, int width, const float* origin, float* q) {
+  for (int token = 0; token < n; ++token, from += stride, q += width)
+    for (int i = 0; i < width; ++i) q[i] = from[i] - origin[i];
+}
+
+// products: [16, stride] of the first 16 channels of q [n, width] with all of them.
+FC_CLONES void add_products(const float* q, int n, int width, float* products, int stride) {
   for (int row = 0; row < kWidth; row += kRows) {
-    for (int column = first; column < head_dim; column += kWidth) {
+    for (int column = 0; column < width; column += kWidth) {
       Vector sums[kRows];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)
-        std::memcpy(&sums[r], products + (row + r) * head_dim + column, sizeof(Vector));
+        std::memcpy(&sums[r], products + (row + r) * stride + column, sizeof(Vector));
       for (int token = 0; token < n; ++token) {
-        const float* x = q + static_cast<size_t>(token) * head_dim;
+        const float* x = q + static_cast<size_t>(token) * width;
         Vector y;
         std::memcpy(&y, x + column, sizeof y);
-#pragma GCC unroll 4
-        for (int r = 0; r < kRows; ++r) sums[r] += x[first + row + r] * y;
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) sums[r] += x[row + r] * y;
       }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)
-        std::memcpy(products + (row + r) * head_dim + column, &sums[r], sizeof(Vector));
+        std::memcpy(products + (row + r) * stride + column, &sums[r], sizeof(Vector));
     }
   }
 }
 
-// sums: [16], of the channels from `first` on.
-void add_sums(const float* q, int n, int head_dim, int first, float* sums) {
-  for (int token = 0; token < n; ++token)
-    for (int i = 0; i < kWidth; ++i) sums[i] += q[static_cast<size_t>(token) * head_dim + first + i];
+// sums: [16], of the first channels.
+FC_CLONES void add_sums(const float* q, int n, int width, float* sums) {
+  float total[kWidth];
+  for (int i = 0; i < kWidth; ++i) total[i] = sums[i];
+  for (int token = 0; token < n; ++token, q += width)
+    for (int i = 0; i < kWidth; ++i) total[i] += q[i];
+  for (int i = 0; i < kWidth; ++i) sums[i] = total[i];
 }
 
 }  // namespace
@@ -67,16 +76,15 @@ void QueryMoments::add(int layer, int head, int part, int token, int n, const fl
   const float* zero = token + skip == first_token_ ? q + static_cast<size_t>(skip) * stride : origin;
   if (part == 0 && zero != origin) std::copy_n(zero, head_dim_, origin);
 
-  const int first = part * kPartChannels, tile = kTileFloats / head_dim_;
+  // Of a symmetric matrix the part needs what is right of its first channel.
+  const int first = part * kPartChannels, width = head_dim_ - first, tile = kTileFloats / width;
+  float* of_part = products + static_cast<size_t>(first) * head_dim_ + first;
   alignas(64) float shifted[kTileFloats];
   for (int begin = skip; begin < end; begin += tile) {
     const int n_here = std::min(tile, end - begin);
-    for (int t = 0; t < n_here; ++t) {
-      const float* from = q + static_cast<size_t>(begin + t) * stride;
-      for (int d = 0; d < head_dim_; ++d) shifted[t * head_dim_ + d] = from[d] - zero[d];
-    }
-    add_products(shifted, n_here, head_dim_, first, products + static_cast<size_t>(first) * head_dim_);
-    add_sums(shifted, n_here, head_dim_, first, sums + first);
+    shift(q + static_cast<size_t>(begin) * stride + first, stride, n_here, width, zero + first, shifted);
+    add_products(shifted, n_here, width, of_part, head_dim_);
+    add_sums(shifted, n_here, width, sums + first);
   }
 }
 

@@ -31,9 +31,21 @@ struct Prompt {
   kv::Sequence sequence;
 };
 
-// 3 query heads per KV head, as far back as any press asks by default.
+constexpr int kHeads = 9;  // 3 query heads per KV head
+
+// As steps of 512 tokens do. queries: [n_tokens, head_dim], the same for all heads.
+void add_moments(model::QueryMoments& moments, std::span<const float> queries, int n_tokens) {
+  for (int token = 0; token < n_tokens; token += 512)
+    for (int i = 0; i < kShape.n_layers * kHeads * kHeadDim / model::QueryMoments::kPartChannels; ++i) {
+      const int n_parts = kHeadDim / model::QueryMoments::kPartChannels;
+      moments.add(i / n_parts / kHeads, i / n_parts % kHeads, i % n_parts, token,
+                  std::min(512, n_tokens - token), &queries[static_cast<size_t>(token) * kHeadDim], kHeadDim);
+    }
+}
+
+// as far back as any press asks by default.
 model::QueryRecord make_record(int n_tokens) {
-  constexpr int kHeads = 9, kKept = 64;
+  constexpr int kKept = 64;
   model::QueryRecord record{
       .attention = {.n_heads = kHeads, .n_kv_heads = 3, .head_dim = kHeadDim, .scale = 0.125f},
       .last = {kShape.n_layers, kHeads, kHeadDim, n_tokens - kKept, n_tokens}};
@@ -45,6 +57,10 @@ model::QueryRecord make_record(int n_tokens) {
       for (float& x : query) x = normal(random);
       record.last.set(layer, token, query.data());
     }
+  record.moments = {kShape.n_layers, kHeads, kHeadDim, 4, n_tokens};
+  std::vector<float> queries(static_cast<size_t>(n_tokens) * kHeadDim);
+  for (float& x : queries) x = normal(random);
+  add_moments(record.moments, queries, n_tokens);
   return record;
 }
 
@@ -87,6 +103,18 @@ void whole(benchmark::State& state, const char* name) {
     state.ResumeTiming();
   }
 }
+
+// What the steps of such a prompt pay for query statistics, on one thread.
+void query_statistics(benchmark::State& state) {
+  constexpr int kTokens = 4000;
+  std::vector<float> queries(size_t{kTokens} * kHeadDim, 0.5f);
+  for (auto _ : state) {
+    model::QueryMoments moments(kShape.n_layers, kHeads, kHeadDim, 4, kTokens);
+    add_moments(moments, queries, kTokens);
+    benchmark::DoNotOptimize(moments);
+  }
+}
+BENCHMARK(query_statistics)->Unit(benchmark::kMillisecond);
 
 void register_all() {
   for (const PressRow* row : presses()) {

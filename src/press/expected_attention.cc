@@ -75,7 +75,7 @@ void rotate(const attention::RopeTable& rope, std::span<const double> cos_sin, d
 // The queries to come of one head, times the attention's scale: a row's exponent is k . (mean + spread k).
 struct Expectation {
   std::vector<float> mean;    // [head_dim]
-  std::vector<float> spread;  // [head_dim, head_dim]
+  std::vector<float> spread;  // [head_dim, head_dim], the lower half folded onto the upper one
 };
 
 Expectation expectation(const LayerInput& layer, int query_head, std::span<const double> cos_sin) {
@@ -92,8 +92,10 @@ Expectation expectation(const LayerInput& layer, int query_head, std::span<const
   const double scale = record.attention.scale;
   Expectation made{.mean = std::vector<float>(mean.size()), .spread = std::vector<float>(covariance.size())};
   for (size_t i = 0; i < mean.size(); ++i) made.mean[i] = static_cast<float>(mean[i] * scale);
-  for (size_t i = 0; i < covariance.size(); ++i)
-    made.spread[i] = static_cast<float>(covariance[i] * scale * scale / 2);
+  for (int i = 0; i < d; ++i)
+    for (int j = i; j < d; ++j)
+      made.spread[i * d + j] =
+          static_cast<float>(covariance[static_cast<size_t>(i) * d + j] * scale * scale / (i == j ? 2 : 1));
   return made;
 }
 
@@ -107,7 +109,8 @@ void fill_exponents(const Expectation& e, std::span<const float> keys, int n_hel
     for (int i = 0; i < d; ++i) std::copy_n(&e.spread[i * d + first], n_lanes, &columns[i * kLanes]);
     for (int row = 0; row < n_held; row += kTileRows) {
       const float* k = keys.data() + static_cast<size_t>(row) * d;
-      row_products(k, kTileRows, d, columns.data(), out.data());
+      for (int lane = 0; lane < n_lanes; lane += kHalfLanes)  // spread has nothing below its diagonal
+        row_products(k, kTileRows, d, std::min(d, first + lane + kHalfLanes), &columns[lane], &out[lane]);
       for (int r = 0; r < kTileRows; ++r)
         for (int i = 0; i < n_lanes; ++i) out[r * kLanes + i] += e.mean[first + i];
       add_dots(k, std::min(kTileRows, n_held - row), d, first, out.data(), exponents.data() + row);

@@ -43,7 +43,7 @@ void add_moments(model::QueryMoments& moments, std::span<const float> queries, i
     }
 }
 
-// as far back as any press asks by default.
+// What is kept for the presses here, as far back as any asks by default.
 model::QueryRecord make_record(int n_tokens) {
   constexpr int kKept = 64;
   model::QueryRecord record{

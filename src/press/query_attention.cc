@@ -107,8 +107,10 @@ void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionSc
   for (int begin = 0; begin < n_held; begin += kTileRows) {
     const int n = std::min(kTileRows, n_held - begin);
     float* weights = s.weights.data() + static_cast<size_t>(begin) * kLanes;
-    row_products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
-                 (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, s.queries.data(), weights);
+    for (int lane = 0; lane < kLanes; lane += kHalfLanes)
+      row_products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
+                   (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, head_dim,
+                   s.queries.data() + lane, weights + lane);
     if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kLanes);
     hide_unseen(layer, head, begin, n, lanes, weights);
     soften_tile(weights, n, maximum, sum);

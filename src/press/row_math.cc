@@ -13,25 +13,28 @@ using Vector [[gnu::vector_size(64)]] = float;
 
 }  // namespace
 
-FC_CLONES void row_products(const float* k, int n_rows, int head_dim, const float* columns, float* out) {
+FC_CLONES void row_products(const float* k, int n_rows, int head_dim, int n_channels, const float* columns,
+                            float* out) {
+  static_assert(kHalfLanes == 2 * kWidth);
   for (int row = 0; row < n_rows; row += kBlockRows) {
-    for (int lane = 0; lane < kLanes; lane += 2 * kWidth) {
-      const float* k0 = k + static_cast<size_t>(row) * head_dim;
-      Vector sums[kBlockRows][2] = {};
-      for (int d = 0; d < head_dim; ++d) {
-        Vector a, b;
-        std::memcpy(&a, columns + d * kLanes + lane, sizeof a);
-        std::memcpy(&b, columns + d * kLanes + lane + kWidth, sizeof b);
+    const float* k0 = k + static_cast<size_t>(row) * head_dim;
+    Vector sums[kBlockRows][2] = {};
+    for (int d = 0; d < n_channels; ++d) {
+      Vector a, b;
+      std::memcpy(&a, columns + d * kLanes, sizeof a);
+      std::memcpy(&b, columns + d * kLanes + kWidth, sizeof b);
 #pragma GCC unroll 4
-        for (int r = 0; r < kBlockRows; ++r) {
-          const float x = k0[r * head_dim + d];
-          sums[r][0] += x * a;
-          sums[r][1] += x * b;
-        }
+      for (int r = 0; r < kBlockRows; ++r) {
+        const float x = k0[r * head_dim + d];
+        sums[r][0] += x * a;
+        sums[r][1] += x * b;
       }
+    }
 #pragma GCC unroll 4
-      for (int r = 0; r < kBlockRows; ++r)
-        std::memcpy(out + static_cast<size_t>(row + r) * kLanes + lane, sums[r], sizeof sums[r]);
+    for (int r = 0; r < kBlockRows; ++r) {
+      float* to = out + static_cast<size_t>(row + r) * kLanes;
+      std::memcpy(to, &sums[r][0], sizeof(Vector));
+      std::memcpy(to + kWidth, &sums[r][1], sizeof(Vector));
     }
   }
 }

@@ -7,12 +7,13 @@
 
 namespace fastcache::press {
 
-constexpr int kLanes = 64;     // columns of a product
-constexpr int kBlockRows = 4;  // by 32 lanes: the sums stay in registers
+constexpr int kLanes = 64;      // columns of a product
+constexpr int kHalfLanes = 32;  // that one call computes
+constexpr int kBlockRows = 4;   // by kHalfLanes: the sums stay in registers
 
-// out: [n_rows, kLanes] = k [n_rows, head_dim] * columns [head_dim, kLanes]. n_rows: a multiple of
-// kBlockRows.
-void row_products(const float* k, int n_rows, int head_dim, const float* columns, float* out);
+// out: [n_rows, of kLanes] = k [n_rows, head_dim], its first n_channels, * columns [n_channels, of kLanes].
+// n_rows: a multiple of kBlockRows.
+void row_products(const float* k, int n_rows, int head_dim, int n_channels, const float* columns, float* out);
 
 // e^x for x <= 0 to a relative 1e-7; 0 below -86. A Taylor-like polynomial behind Cody and Waite's reduction.
 [[gnu::always_inline]] inline float exp_of_negative(float x) {

@@ -107,7 +107,7 @@ void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionSc
   for (int begin = 0; begin < n_held; begin += kTileRows) {
     const int n = std::min(kTileRows, n_held - begin);
     float* weights = s.weights.data() + static_cast<size_t>(begin) * kLanes;
-    for (int lane = 0; lane < kLanes; lane += kHalfLanes)
+    for (int lane = 0; lane < lanes.n; lane += kHalfLanes)  // others have factor 0
       row_products(s.keys.data() + static_cast<size_t>(begin) * head_dim,
                    (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, head_dim,
                    s.queries.data() + lane, weights + lane);

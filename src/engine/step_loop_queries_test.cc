@@ -52,8 +52,11 @@ TEST_F(StepLoopQueries, AnyChunkingGivesTheSameAnswer) {
 }
 
 TEST_F(StepLoopQueries, StatisticsOfAllQueriesAreThoseOfThePromptComputedAtOnce) {
-  for (const int n_prompt : {300, 5, 3}) {
-    const Request request = LoopModel::compressed(n_prompt, 1, 25, "expected_attention", 0.7);
+  for (const auto& [n_prompt, press] : {std::pair{300, "expected_attention"},
+                                        {5, "expected_attention"},
+                                        {3, "expected_attention"},
+                                        {300, "observed_attention"}}) {
+    const Request request = LoopModel::compressed(n_prompt, 1, 25, press, 0.7);
     const Collected alone = run_alone(model_.model, model_.compute, request);
     for (const int step_tokens : {7, 64}) {
       LoopDriver driver(model_.model, model_.compute, options(1'000, step_tokens));
@@ -101,10 +104,10 @@ TEST_F(StepLoopQueries, ACachedPrefixEndsWhereTheQueriesBegin) {
 }
 
 TEST_F(StepLoopQueries, AReplayComputesTheQueriesAnew) {
-  for (const std::string press : {"snapkv", "expected_attention"}) {
+  for (const std::string press : {"snapkv", "expected_attention", "observed_attention"}) {
     DriverOptions small = options(420, 64);
     Request request = snapkv(260, 1, 60);
-    if (press == "expected_attention") request.compression = {.press = press, .ratio = 0.7};
+    if (press != "snapkv") request.compression = {.press = press, .ratio = 0.7};
     const Collected alone = run_alone(model_.model, model_.compute, request);
     for (int steps_before = 1; steps_before < 12; ++steps_before) {  // in prefill, before and after the press
       LoopDriver driver(model_.model, model_.compute, small);
@@ -168,7 +171,7 @@ TEST_F(StepLoopQueries, CancellationGivesTheirMemoryBackAtAnyStep) {
 }
 
 TEST_F(StepLoopQueries, BudgetsOfAllSizes) {
-  for (const char* press : {"snapkv", "pyramidkv", "tova", "expected_attention"})
+  for (const char* press : {"snapkv", "pyramidkv", "tova", "expected_attention", "observed_attention"})
     for (const int budget : {1, 50, 200, 100'000}) {
       LoopDriver driver(model_.model, model_.compute, options(1'000, 100));
       Request request = LoopModel::request(200, 1, 10);

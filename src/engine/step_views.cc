@@ -23,7 +23,7 @@ std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
 size_t plain_tokens_to_ask(const AnswerState& answer) {
   const press::PressNeeds& needs = answer.request->press_needs;
   if (!answer.press_is_due() || !needs.looks_at_queries()) return static_cast<size_t>(answer.feed_end());
-  if (needs.query_statistics) return 1;
+  if (needs.looks_at_all_queries()) return 1;
   return static_cast<size_t>(std::max(1, answer.n_prompt() - needs.last_queries + 1));
 }
 

@@ -9,6 +9,7 @@
 
 #include <cassert>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "attention/attention.h"
@@ -46,12 +47,40 @@ class LastQueries {
   std::vector<float> queries_;  // [n_layers, n_tokens, n_heads * head_dim]
 };
 
+// What each token's rows received of the queries of the tokens from first_query on, so far.
+struct ReceivedAttention {
+  ReceivedAttention() = default;
+  ReceivedAttention(int n_layers, int n_kv_heads, int first_query, int end_token)
+      : n_kv_heads(n_kv_heads),
+        n_tokens(end_token),
+        first_query(first_query),
+        sums(static_cast<size_t>(n_layers) * n_kv_heads * n_tokens) {}
+
+  bool wanted() const { return n_kv_heads > 0; }
+  std::span<double> of(int layer, int head) {  // [n_tokens]: summed over queries and the group's heads
+    return std::span(sums).subspan(offset(layer, head), static_cast<size_t>(n_tokens));
+  }
+  std::span<const double> of(int layer, int head) const {
+    return std::span(sums).subspan(offset(layer, head), static_cast<size_t>(n_tokens));
+  }
+  size_t offset(int layer, int head) const {
+    return static_cast<size_t>(layer * n_kv_heads + head) * n_tokens;
+  }
+
+  int n_kv_heads = 0, n_tokens = 0, first_query = 0;
+  std::vector<double> sums{};  // [n_layers, n_kv_heads, n_tokens]
+};
+
 struct QueryRecord {
   attention::AttentionShape attention;  // of the model: how its queries look at keys
   LastQueries last{};
   QueryMoments moments{};
+  ReceivedAttention received{};
+  LastQueries chunk{};  // where received is wanted: of the tokens of one step, to be added when it is over
 
-  size_t bytes() const { return last.bytes() + moments.bytes(); }
+  size_t bytes() const {
+    return last.bytes() + moments.bytes() + chunk.bytes() + received.sums.size() * sizeof(double);
+  }
 };
 
 }  // namespace fastcache::model

@@ -89,8 +89,11 @@ void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const
       const float* k = q + h.n_heads * h.head_dim;
       const float* v = k + h.n_kv_heads * h.head_dim;
       const kv::Sequence& sequence = *step.sequence;
-      if (step.record != nullptr)
-        step.record->last.set(layer, sequence.token_count() - step.n_new + step_row.index, q);
+      if (step.record != nullptr) {
+        const int token = sequence.token_count() - step.n_new + step_row.index;
+        step.record->last.set(layer, token, q);
+        step.record->chunk.set(layer, token, q);
+      }
       for (int head = 0; head < h.n_kv_heads; ++head) {
         const kv::RowSlot slot = sequence.slot(layer, head, step_row.index);
         kv::write_row(slot.page, slot.type, h.head_dim, slot.row, k + head * h.head_dim,

@@ -16,6 +16,7 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
       {needs.keys, delivered.keys, "the cached keys"},
       {needs.values, delivered.values, "the cached values"},
       {needs.query_statistics, delivered.query_statistics, "mean and covariance of the queries"},
+      {needs.received_attention, delivered.received_attention, "the attention that each row received"},
       {needs.pre_rope_keys, delivered.pre_rope_keys, "the keys before RoPE"},
       {needs.hidden_states, delivered.hidden_states, "the hidden states"},
       {needs.output_weights, delivered.output_weights, "the attention output weights"},

@@ -61,8 +61,17 @@ FC_CLONES void add_rows(const float* weights, int n_rows, const float* factors, 
   }
 }
 
+// sums: [n_rows] += the same, lane by lane in order.
+FC_CLONES void add_rows_in_order(const float* weights, int n_rows, const float* factors, int n_lanes,
+                                 double* sums) {
+  for (int lane = 0; lane < n_lanes; ++lane)
+    for (int row = 0; row < n_rows; ++row)
+      sums[row] += static_cast<double>(weights[static_cast<size_t>(row) * kLanes + lane] * factors[lane]);
+}
+
 // The queries of one pass: lane = (token - first token) * group + head of the group - begin.
 struct Lanes {
+  const model::LastQueries* queries = nullptr;
   int begin = 0, n = 0;
   int first_token = 0, group = 0;
   int token(int lane) const { return first_token + (begin + lane) / group; }
@@ -74,7 +83,7 @@ void load_queries(const LayerInput& layer, int head, const Lanes& lanes, float* 
   std::fill_n(queries, static_cast<size_t>(head_dim) * kLanes, 0.0f);
   for (int lane = 0; lane < lanes.n; ++lane) {
     const int of_group = (lanes.begin + lane) % lanes.group;
-    const float* q = record.last.at(layer.layer(), lanes.token(lane)) +
+    const float* q = lanes.queries->at(layer.layer(), lanes.token(lane)) +
                      static_cast<size_t>(head * lanes.group + of_group) * head_dim;
     for (int d = 0; d < head_dim; ++d) queries[d * kLanes + lane] = q[d] * record.attention.scale;
   }
@@ -98,13 +107,19 @@ void hide_unseen(const LayerInput& layer, int head, int begin, int n_rows, const
   }
 }
 
-void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionScratch& s,
-              std::span<float> sums) {
-  load_queries(layer, head, lanes, s.queries.data());
-  const int head_dim = layer.head_dim(), n_held = layer.n_held(head), n_staying = layer.n_staying(head);
+// One pass over the rows that its queries may see.
+struct Pass {
   float maximum[kLanes], sum[kLanes] = {};
-  std::fill_n(maximum, kLanes, kNoMaximum);
+  int n_rows = 0;
+};
+
+void soften(const LayerInput& layer, int head, const Lanes& lanes, AttentionScratch& s, Pass& pass) {
+  load_queries(layer, head, lanes, s.queries.data());
+  const int head_dim = layer.head_dim(), n_held = layer.n_held(head);
+  const int last_token = lanes.token(lanes.n - 1);
+  std::fill_n(pass.maximum, kLanes, kNoMaximum);
   for (int begin = 0; begin < n_held; begin += kTileRows) {
+    if (layer.held_token(head, begin) > last_token) break;
     const int n = std::min(kTileRows, n_held - begin);
     float* weights = s.weights.data() + static_cast<size_t>(begin) * kLanes;
     for (int lane = 0; lane < lanes.n; lane += kHalfLanes)  // others have factor 0
@@ -113,17 +128,50 @@ void add_pass(const LayerInput& layer, int head, const Lanes& lanes, AttentionSc
                    s.queries.data() + lane, weights + lane);
     if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kLanes);
     hide_unseen(layer, head, begin, n, lanes, weights);
-    soften_tile(weights, n, maximum, sum);
-    std::copy_n(maximum, kLanes, s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kLanes);
+    soften_tile(weights, n, pass.maximum, pass.sum);
+    std::copy_n(pass.maximum, kLanes, s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kLanes);
+    pass.n_rows = begin + n;
   }
-  for (int begin = n_staying / kTileRows * kTileRows; begin < n_held; begin += kTileRows) {
+}
+
+// add(first row, rows, their weights, factors of the lanes), for the candidates among the pass's rows.
+template <typename Add>
+void for_candidates(const LayerInput& layer, int head, const Lanes& lanes, const AttentionScratch& s,
+                    const Pass& pass, const Add& add) {
+  const int n_staying = layer.n_staying(head);
+  for (int begin = n_staying / kTileRows * kTileRows; begin < pass.n_rows; begin += kTileRows) {
     const float* then = s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kLanes;
     float factors[kLanes] = {};
     for (int lane = 0; lane < lanes.n; ++lane)
-      if (sum[lane] > 0) factors[lane] = exp_of_negative(then[lane] - maximum[lane]) / sum[lane];
-    const int from = std::max(begin, n_staying), to = std::min(begin + kTileRows, n_held);
-    add_rows(s.weights.data() + static_cast<size_t>(from) * kLanes, to - from, factors,
-             sums.data() + (from - n_staying));
+      if (pass.sum[lane] > 0)
+        factors[lane] = exp_of_negative(then[lane] - pass.maximum[lane]) / pass.sum[lane];
+    const int from = std::max(begin, n_staying), to = std::min(begin + kTileRows, pass.n_rows);
+    add(from - n_staying, to - from, s.weights.data() + static_cast<size_t>(from) * kLanes, factors);
+  }
+}
+
+// each(lanes, pass) for the queries of the last n_tokens of `queries`, 64 at a time.
+template <typename Each>
+void for_each_pass(const LayerInput& layer, int head, const model::LastQueries& queries, int n_tokens,
+                   AttentionScratch& s, const Each& each) {
+  const int n_held = layer.n_held(head);
+  if (n_tokens == 0 || n_held == 0) return;
+  const size_t n_tiles = (static_cast<size_t>(n_held) + kTileRows - 1) / kTileRows;
+  s.keys.resize(std::max(s.keys.size(), n_tiles * kTileRows * layer.head_dim()));
+  s.weights.resize(std::max(s.weights.size(), n_tiles * kTileRows * kLanes));
+  s.maxima.resize(std::max(s.maxima.size(), n_tiles * kLanes));
+  s.queries.resize(static_cast<size_t>(layer.head_dim()) * kLanes);
+  layer.read_held_keys(head, 0, n_held, s.keys.data());
+
+  const int group = queries_per_kv_head(layer), n_queries = n_tokens * group;
+  Lanes lanes{.queries = &queries,
+              .first_token = queries.first_token() + queries.n_tokens() - n_tokens,
+              .group = group};
+  for (lanes.begin = 0; lanes.begin < n_queries; lanes.begin += kLanes) {
+    lanes.n = std::min(kLanes, n_queries - lanes.begin);
+    Pass pass;
+    soften(layer, head, lanes, s, pass);
+    each(lanes, pass);
   }
 }
 
@@ -142,22 +190,31 @@ int first_window_token(const LayerInput& layer, int window) {
 void attention_sums(const LayerInput& layer, int head, int n_tokens, AttentionScratch& s,
                     std::span<float> sums) {
   std::fill(sums.begin(), sums.end(), 0.0f);
-  const int n_held = layer.n_held(head);
-  if (n_tokens == 0 || n_held == 0) return;
-  const model::QueryRecord& record = *layer.record();
-  const size_t n_tiles = (static_cast<size_t>(n_held) + kTileRows - 1) / kTileRows;
-  s.keys.resize(std::max(s.keys.size(), n_tiles * kTileRows * layer.head_dim()));
-  s.weights.resize(std::max(s.weights.size(), n_tiles * kTileRows * kLanes));
-  s.maxima.resize(std::max(s.maxima.size(), n_tiles * kLanes));
-  s.queries.resize(static_cast<size_t>(layer.head_dim()) * kLanes);
-  layer.read_held_keys(head, 0, n_held, s.keys.data());
+  if (n_tokens == 0) return;
+  for_each_pass(layer, head, layer.record()->last, n_tokens, s, [&](const Lanes& lanes, const Pass& pass) {
+    for_candidates(layer, head, lanes, s, pass,
+                   [&](int first, int n, const float* weights, const float* factors) {
+                     add_rows(weights, n, factors, sums.data() + first);
+                   });
+  });
+}
 
-  const int group = queries_per_kv_head(layer);
-  const int n_queries = n_tokens * group;
-  Lanes lanes{.first_token = record.last.first_token() + record.last.n_tokens() - n_tokens, .group = group};
-  for (lanes.begin = 0; lanes.begin < n_queries; lanes.begin += kLanes) {
-    lanes.n = std::min(kLanes, n_queries - lanes.begin);
-    add_pass(layer, head, lanes, s, sums);
+void observe_attention(const LayerInput& layer, AttentionScratch& s, model::QueryRecord& record) {
+  const int n_tokens = record.chunk.n_tokens();
+  for (int head = 0; head < layer.n_kv_heads(); ++head) {
+    if (layer.n_rows(head) == 0) continue;
+    const std::span<double> received = record.received.of(layer.layer(), head);  // [tokens]
+    std::vector<double> sums(layer.n_rows(head));                                // [candidates]
+    for (size_t row = 0; row < sums.size(); ++row)
+      sums[row] = received[layer.token(head, static_cast<int>(row))];
+    for_each_pass(layer, head, record.chunk, n_tokens, s, [&](const Lanes& lanes, const Pass& pass) {
+      for_candidates(layer, head, lanes, s, pass,
+                     [&](int first, int n, const float* weights, const float* factors) {
+                       add_rows_in_order(weights, n, factors, lanes.n, sums.data() + first);
+                     });
+    });
+    for (size_t row = 0; row < sums.size(); ++row)
+      received[layer.token(head, static_cast<int>(row))] = sums[row];
   }
 }
 

@@ -24,6 +24,10 @@ struct AttentionScratch {
 void attention_sums(const LayerInput& layer, int head, int n_tokens, AttentionScratch& scratch,
                     std::span<float> sums);
 
+// Adds the attention of the queries in record.chunk, whose tokens are the newest of the sequence, to
+// record.received, for one layer. Query by query: no bit depends on how the tokens come in chunks.
+void observe_attention(const LayerInput& layer, AttentionScratch& scratch, model::QueryRecord& record);
+
 inline int queries_per_kv_head(const LayerInput& layer) {
   if (layer.record() == nullptr) return 1;
   return layer.record()->attention.n_heads / layer.record()->attention.n_kv_heads;

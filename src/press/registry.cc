@@ -12,12 +12,19 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kTestUneven;
-extern const PressRow kSnapKv, kPyramidKv, kTova, kExpectedAttention;
+extern const PressRow kSnapKv, kPyramidKv, kTova, kExpectedAttention, kObservedAttention;
 
 namespace {
 
-constexpr const PressRow* kPresses[] = {&kNone,      &kRandom,    &kKnorm, &kStreamingLlm,
-                                        &kSnapKv,    &kPyramidKv, &kTova,  &kExpectedAttention,
+constexpr const PressRow* kPresses[] = {&kNone,
+                                        &kRandom,
+                                        &kKnorm,
+                                        &kStreamingLlm,
+                                        &kSnapKv,
+                                        &kPyramidKv,
+                                        &kTova,
+                                        &kExpectedAttention,
+                                        &kObservedAttention,
                                         &kTestUneven};
 
 std::string listed(const std::string& list, std::string_view name) {

@@ -96,6 +96,7 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   PressNeeds delivered = pages;
   delivered.last_queries = 64;
   delivered.query_statistics = true;
+  delivered.received_attention = true;
   for (const PressRow* row : presses())
     EXPECT_NO_THROW(
         check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), delivered));

@@ -66,6 +66,11 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
         query[i] = (random_score(1, layer, static_cast<int>(i), token) - 0.5f) * 0.2f;
       record->last.set(layer, token, query.data());
     }
+  if (needs.received_attention) {
+    record->received = {n_layers, sequence.shape().n_kv_heads, 0, n_tokens};
+    for (double& sum : record->received.sums)
+      sum = random_score(3, 0, 0, static_cast<int>(&sum - record->received.sums.data()));
+  }
   if (!needs.query_statistics) return record;
   record->moments = {n_layers, n_heads, kHeadDim, needs.statistics_skip, n_tokens};
   for (int i = 0; i < n_layers * n_heads; ++i)

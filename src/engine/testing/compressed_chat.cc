@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "model/runner.h"
 #include "press/compress.h"
+#include "press/query_attention.h"
 #include "press/registry.h"
 
 namespace fastcache::engine::test_support {
@@ -26,6 +27,12 @@ struct Hand {
                                    .logit_rows = std::span(&last_row, 1),
                                    .record = record};
     const std::span<const float> logits = runner.run(std::span(&step, 1));
+    if (record != nullptr && record->received.wanted()) {
+      press::AttentionScratch scratch;
+      const bool later_turn = record->received.first_query > 0;
+      for (int layer = 0; layer < sequence.shape().n_layers; ++layer)
+        press::observe_attention({pool, sequence, layer, later_turn, record}, scratch, *record);
+    }
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
 };
@@ -54,6 +61,10 @@ std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>&
     if (needs.query_statistics)
       record.moments = {n_layers, shape.n_heads, shape.head_dim, std::max(cached, needs.statistics_skip),
                         n_prompt};
+    if (needs.received_attention) {
+      record.received = {n_layers, shape.n_kv_heads, cached, n_prompt};
+      record.chunk = {n_layers, shape.n_heads, shape.head_dim, cached, n_prompt};
+    }
     int32_t token =
         hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)), &record);
     const press::CompressResult pressed = press::compress({.press = press.get(),

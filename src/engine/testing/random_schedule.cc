@@ -58,8 +58,15 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
     request.sampling.seed = static_cast<uint64_t>(between(random, 0, 1000));
   }
   if (between(random, 0, 2) == 0) {
-    const std::vector<std::string> presses{"knorm",  "streaming_llm", "random", "test_uneven",
-                                           "snapkv", "pyramidkv",     "tova",   "expected_attention"};
+    const std::vector<std::string> presses{"knorm",
+                                           "streaming_llm",
+                                           "random",
+                                           "test_uneven",
+                                           "snapkv",
+                                           "pyramidkv",
+                                           "tova",
+                                           "expected_attention",
+                                           "observed_attention"};
     const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
     request.compression.press = presses[press];
     request.compression.ratio = between(random, 1, 9) / 10.0;

@@ -58,7 +58,12 @@ press::PressParams press_params(const Compression& compression) {
 
 // What any request of ours gives a press.
 press::PressNeeds delivered_needs() {
-  return {.keys = true, .values = true, .last_queries = model::kMostLastQueries, .query_statistics = true, .received_attention = true, .seed = true};
+  return {.keys = true,
+          .values = true,
+          .last_queries = model::kMostLastQueries,
+          .query_statistics = true,
+          .received_attention = true,
+          .seed = true};
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ struct EngineStats {
   size_t prefill_bytes = 0, decode_bytes = 0, compressed_bytes = 0;  // owned by one answer
   size_t shared_bytes = 0;                            // by several, or by an answer and the prefix cache
   size_t prefix_cached_bytes = 0;                     // by the prefix cache alone: freed when needed
+  size_t query_bytes = 0;                             // beside the pool: queries kept for presses
   int waiting = 0;                                    // requests
   int running = 0;                                    // answers that hold KV
   int prefilling = 0, compressing = 0, decoding = 0;  // of those running

@@ -49,6 +49,17 @@ void check_numbers(const Request& request) {
     throw Error{Code::bad_request, fmt::format("deadline_ms is {}; it must be above 0", request.deadline_ms)};
 }
 
+// What any request of ours gives a press.
+press::PressNeeds delivered_needs(const model::Hparams& hparams) {
+  return {.keys = true,
+          .values = true,
+          .last_queries = model::kMostLastQueries,
+          .query_statistics = true,
+          .received_attention = true,
+          .seed = true,
+          .n_layers = hparams.n_layers};
+}
+
 }  // namespace
 
 press::PressParams press_params(const Compression& compression) {
@@ -79,9 +90,8 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->sampler.emplace(request.sampling, model.vocab);
   state->sampler->see_prompt(state->prompt);
   state->press = press_params(request.compression);
-  const auto press = press::make_press(state->press);
-  press::check_needs(state->press.name, press->needs(),
-                     {.keys = true, .values = true, .seed = true, .n_layers = model.hparams.n_layers});
+  state->press_needs = press::make_press(state->press)->needs();
+  press::check_needs(state->press.name, state->press_needs, delivered_needs(model.hparams));
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

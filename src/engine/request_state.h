@@ -25,6 +25,7 @@
 #include "engine/text_stream.h"
 #include "fastcache/request.h"
 #include "kv/sequence.h"
+#include "model/query_record.h"
 #include "press/compress.h"
 
 namespace fastcache::engine {
@@ -37,6 +38,7 @@ struct RequestState {
   SamplingParams sampling;
   std::optional<Sampler> sampler;  // of answer 0, which takes it; it has seen the prompt
   press::PressParams press;
+  press::PressNeeds press_needs;
   bool compresses = false;
   PrefixNamespace plain_rows, compressed_rows;
   int priority = 0;
@@ -68,6 +70,7 @@ struct AnswerState {
   int index = 0;                // of the request's answers
   std::vector<int32_t> tokens;  // the prompt's, then its own
   kv::Sequence sequence;
+  std::unique_ptr<model::QueryRecord> record;  // for the press, from its first query to the compression
   Sampler sampler;
   TextStream text;
 

@@ -143,6 +143,7 @@ void StepLoop::retire(AnswerState& answer) {
   if (at == answers_.end()) return;
   remember(answer);
   answer.sequence.release();
+  answer.record.reset();
   retired_.push_back(std::move(at->second));
   answers_.erase(at);
 }

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/step_loop.h"
+#include "press/query_attention.h"
 
 namespace fastcache::engine {
 
@@ -13,9 +14,44 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
   answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
   if (!answer.sequence.append_text(std::span(answer.tokens).subspan(fed, static_cast<size_t>(n_tokens))))
     return false;
+  prepare_record(answer, static_cast<int>(fed));
   if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
   answer.steps_waited = 0;
   return true;
+}
+
+// For a press that looks at queries: memory for them is made with the first step that has any, when it is
+// known how many there will be. The rows of a compressed prefix bring none.
+void StepLoop::prepare_record(AnswerState& answer, int fed) {
+  const press::PressNeeds& needs = answer.request->press_needs;
+  if (!needs.looks_at_queries() || !answer.press_is_due()) return;
+  const int n_prompt = answer.n_prompt(), n_layers = model_.hparams.n_layers;
+  const int first_last = std::max(fed, n_prompt - needs.last_queries);
+  if (!needs.looks_at_all_queries() && answer.sequence.token_count() <= first_last) return;
+  const attention::AttentionShape& shape = runner_.attention();
+  if (answer.record == nullptr) {
+    answer.record = std::make_unique<model::QueryRecord>(model::QueryRecord{.attention = shape});
+    if (needs.last_queries > 0)
+      answer.record->last = {n_layers, shape.n_heads, shape.head_dim, first_last, n_prompt};
+    if (needs.query_statistics)
+      answer.record->moments = {n_layers, shape.n_heads, shape.head_dim, std::max(fed, needs.statistics_skip),
+                                n_prompt};
+    if (needs.received_attention) answer.record->received = {n_layers, shape.n_kv_heads, fed, n_prompt};
+  }
+  if (needs.received_attention)
+    answer.record->chunk = {n_layers, shape.n_heads, shape.head_dim, fed, answer.sequence.token_count()};
+}
+
+// Behind a step: what the rows received of its queries.
+void StepLoop::observe_attention(AnswerState& answer) {
+  if (answer.record == nullptr || !answer.record->received.wanted()) return;
+  model::QueryRecord& record = *answer.record;
+  compute_.parallel_for(shape_.n_layers, [&](int layer) {
+    press::AttentionScratch scratch;
+    press::observe_attention({pool_, answer.sequence, layer, answer.from_compressed_prefix, &record}, scratch,
+                             record);
+  });
+  record.chunk = {};
 }
 
 // One token for the answer, and with the first one those of the request's other answers.
@@ -87,7 +123,8 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
-         .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>()});
+         .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
+         .record = answer.record.get()});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }
@@ -99,6 +136,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     for (AnswerState* answer : batch) fail(*answer->request, std::current_exception());
     return false;
   }
+  for (AnswerState* answer : batch) observe_attention(*answer);
   for (Sample& sample : samples) {
     if (sample.error != nullptr)
       fail(*sample.answer->request, sample.error);

@@ -57,6 +57,7 @@ EngineStats StepLoop::stats() const {
   stats.shared_bytes = usage.shared;
   stats.prefix_cached_bytes = usage.prefix_cached;
   for (const auto& [id, answer] : answers_) {
+    if (answer->record != nullptr) stats.query_bytes += answer->record->bytes();
     if (answer->waiting) {
       ++stats.waiting;
       continue;

@@ -59,6 +59,7 @@ void StepLoop::preempt(AnswerState& answer) {
   answer.stage = Stage::prefill;
   answer.compressed = false;
   answer.heads_to_compress.clear();
+  answer.record.reset();
   answer.bytes_freed = 0;
   answer.from_compressed_prefix = false;
   ++answer.request->summary.preemptions;
@@ -89,7 +90,8 @@ bool StepLoop::run_press(AnswerState& answer) {
                                .budget = request.press.how_much(),
                                .pool = &pool_,
                                .sequence = &answer.sequence,
-                               .new_rows_only = answer.from_compressed_prefix};
+                               .new_rows_only = answer.from_compressed_prefix,
+                               .record = answer.record.get()};
   std::vector<press::PlannedHead>& left = answer.heads_to_compress;
   if (left.empty()) left = press::plan_compression(job, compute_);
   Summary& summary = request.summary;
@@ -121,6 +123,7 @@ void StepLoop::compress(AnswerState& answer) {
   answer.steps_waited = 0;
   if (!done) return;
   answer.compressed = true;
+  answer.record.reset();
   start_siblings(answer);
   answer.stage = answer.tokens_left() > 1 ? Stage::prefill : Stage::decode;
   if (answer.ended) retire(answer);

@@ -74,6 +74,8 @@ class StepLoop {
   // The batch (step_batch.cc).
   bool run_batch(const std::vector<BatchItem>& items);
   bool append(AnswerState& answer, int n_tokens);
+  void prepare_record(AnswerState& answer, int fed);
+  void observe_attention(AnswerState& answer);
   void draw(std::vector<Sample>& samples, std::span<const float> logits);
   void add_samples(AnswerState& answer, size_t logit_row, std::vector<Sample>& samples);
   void after_feeding(AnswerState& answer);

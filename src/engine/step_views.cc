@@ -18,6 +18,15 @@ std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
   return tokens;
 }
 
+// Cached rows bring no queries: those that the press wants are computed anew. A hit leaves out the last token
+// that is asked for.
+size_t plain_tokens_to_ask(const AnswerState& answer) {
+  const press::PressNeeds& needs = answer.request->press_needs;
+  if (!answer.press_is_due() || !needs.looks_at_queries()) return static_cast<size_t>(answer.feed_end());
+  if (needs.looks_at_all_queries()) return 1;
+  return static_cast<size_t>(std::max(1, answer.n_prompt() - needs.last_queries + 1));
+}
+
 }  // namespace
 
 // Of the tokens that are fed first; `compressed` says by which kind of entry.
@@ -26,7 +35,9 @@ int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   if (!options_.prefix_cache) return 0;
   const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
   PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
-  const int plain = cache_.cached_tokens(answer.request->plain_rows, prompt);
+  const int plain =
+      cache_.cached_tokens(answer.request->plain_rows,
+                           {.tokens = prompt.tokens.first(plain_tokens_to_ask(answer)), .image_digests = {}});
   if (!answer.request->compresses) return plain;
   const int had = answer.compressed_prefix_tokens;
   if (answer.prefix_is_settled() && had == 0) return plain;

@@ -28,6 +28,9 @@ class Runner {
   // Error (internal); the caller then truncates the sequences.
   std::span<const float> run(std::span<const StepSequence> sequences);
 
+  // How its queries look at keys; the rope table in it lives as long as the model.
+  const attention::AttentionShape& attention() const { return shape_; }
+
   void set_profiling(bool on) { graph_.set_profiling(on); }
   std::vector<StepGraph::ProfileRow> take_profile() { return graph_.take_profile(); }
 

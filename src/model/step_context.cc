@@ -33,6 +33,7 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   }
 
   const HParams& h = hparams;
+  plan_moments();
   reserve(cos_sin, n_rows(), h.rope_dims);
   reserve(hidden, n_rows(), h.n_embd);
   reserve(qkv, n_rows(), (h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
@@ -41,6 +42,21 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   embd_input.reserve(n_rows(), h.n_embd, forms);
   attention_input.reserve(n_rows(), h.n_heads * h.head_dim, forms);
   ffn_input.reserve(n_rows(), h.n_ff, forms);
+}
+
+void StepContext::plan_moments() {
+  moment_chunks.clear();
+  int first_row = 0;
+  for (const StepSequence& s : sequences) {
+    if (s.record != nullptr && s.record->moments.wanted()) {
+      const int first_token = s.sequence->token_count() - s.n_new;
+      moment_chunks.push_back({&s.record->moments, first_row, first_token, s.n_new});
+    }
+    first_row += s.n_new;
+  }
+  if (moment_chunks.empty()) return;
+  for (TaskCounter& tasks : moment_tasks) tasks.reset();
+  reserve(plain_queries, n_rows(), hparams.n_heads * hparams.head_dim);
 }
 
 void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape) {

@@ -15,6 +15,7 @@
 #include "kv/sequence.h"
 #include "linear/linear.h"
 #include "model/hparams.h"
+#include "model/query_record.h"
 
 namespace fastcache::model {
 
@@ -24,6 +25,7 @@ struct StepSequence {
   kv::Sequence* sequence = nullptr;
   int n_new = 0;
   std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
+  QueryRecord* record = nullptr;        // what a press wants of the queries, or null
 };
 
 // One token of the flattened batch.
@@ -35,7 +37,8 @@ struct StepRow {
 };
 
 struct StepContext {
-  StepContext(const HParams& hparams, int n_threads) : hparams(hparams), n_threads(n_threads) {}
+  StepContext(const HParams& hparams, int n_threads)
+      : hparams(hparams), n_threads(n_threads), moment_tasks(static_cast<size_t>(hparams.n_layers)) {}
 
   const HParams& hparams;
   const int n_threads;
@@ -68,9 +71,19 @@ struct StepContext {
   std::vector<LayerViews> layers;
   std::vector<int32_t> positions;  // [n_rows]
 
+  // --- queries before RoPE, where a record sums them up
+  struct MomentChunk {
+    QueryMoments* moments = nullptr;
+    int first_row = 0, first_token = 0, n_tokens = 0;
+  };
+  std::vector<MomentChunk> moment_chunks;
+  std::vector<TaskCounter> moment_tasks;  // [n_layers]
+  std::vector<float> plain_queries;       // [n_rows, n_heads * head_dim], of one layer
+
   // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
   // the model's to say.
   void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
+  void plan_moments();  // part of begin_step()
   void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape);
 };
 

@@ -79,12 +79,21 @@ void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const
       const StepRow& step_row = context.rows[static_cast<size_t>(row)];
       const float* cos_sin = row_of(context.cos_sin, row, rope.n_dims);
       float* q = row_of(context.qkv, row, qkv_width(h));
+      const StepSequence& step = context.sequences[static_cast<size_t>(step_row.sequence)];
+      const int q_width = h.n_heads * h.head_dim;
+      if (step.record != nullptr && step.record->moments.wanted())
+        std::copy_n(q, q_width, row_of(context.plain_queries, row, q_width));
       for (int head = 0; head < h.n_heads + h.n_kv_heads; ++head) {  // k's heads follow q's
         attention::rope_rotate(rope, cos_sin, q + head * h.head_dim);
       }
       const float* k = q + h.n_heads * h.head_dim;
       const float* v = k + h.n_kv_heads * h.head_dim;
-      const kv::Sequence& sequence = *context.sequences[static_cast<size_t>(step_row.sequence)].sequence;
+      const kv::Sequence& sequence = *step.sequence;
+      if (step.record != nullptr) {
+        const int token = sequence.token_count() - step.n_new + step_row.index;
+        step.record->last.set(layer, token, q);
+        step.record->chunk.set(layer, token, q);
+      }
       for (int head = 0; head < h.n_kv_heads; ++head) {
         const kv::RowSlot slot = sequence.slot(layer, head, step_row.index);
         kv::write_row(slot.page, slot.type, h.head_dim, slot.row, k + head * h.head_dim,
@@ -94,9 +103,30 @@ void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const
   });
 }
 
+namespace {
+
+// Rides on the attention's operation: it needs what the rope operation stored, and a barrier of its own would
+// cost every step.
+void add_to_moments(StepContext& context, int layer) {
+  const int width = context.hparams.n_heads * context.hparams.head_dim;
+  const int n_parts = context.hparams.head_dim / QueryMoments::kPartChannels;
+  const int per_chunk = context.hparams.n_heads * n_parts;
+  const int n_tasks = static_cast<int>(context.moment_chunks.size()) * per_chunk;
+  TaskCounter& tasks = context.moment_tasks[static_cast<size_t>(layer)];
+  for (int task = tasks.take(); task < n_tasks; task = tasks.take()) {
+    const StepContext::MomentChunk& chunk = context.moment_chunks[static_cast<size_t>(task / per_chunk)];
+    const int head = task % per_chunk / n_parts, part = task % n_parts;
+    const float* q = row_of(context.plain_queries, chunk.first_row, width) + head * context.hparams.head_dim;
+    chunk.moments->add(layer, head, part, chunk.first_token, chunk.n_tokens, q, static_cast<size_t>(width));
+  }
+}
+
+}  // namespace
+
 void add_attention(StepGraph& graph, StepContext& context, int layer) {
   graph.add("attention", [&context, layer](const WorkRange& range) {
     context.layers[static_cast<size_t>(layer)].work.run(range);
+    if (!context.moment_chunks.empty()) add_to_moments(context, layer);
   });
 }
 

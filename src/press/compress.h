@@ -25,6 +25,7 @@ struct CompressJob {
   // the candidates. Otherwise all rows are, and the earlier ones can be removed a second time. What a ratio
   // or a budget counts then: Budget::rows_kept.
   bool new_rows_only = false;
+  const model::QueryRecord* record = nullptr;  // the sequence's, where the press needs queries
 };
 
 struct PlannedHead {

@@ -3,7 +3,7 @@
 // are a head's last rows; rows in front of them stay anyhow (new_rows_only, see compress.h) and are not
 // shown.
 //
-// A view: sequence and pool must stay alive and unchanged. Any number of threads may read at once.
+// A view: sequence, pool and record must stay alive and unchanged. Any number of threads may read at once.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,20 @@
 
 #include "kv/page_pool.h"
 #include "kv/sequence.h"
+#include "model/query_record.h"
 
 namespace fastcache::press {
 
 class LayerInput {
  public:
-  LayerInput(const kv::PagePool& pool, const kv::Sequence& sequence, int layer, bool new_rows_only)
+  LayerInput(const kv::PagePool& pool, const kv::Sequence& sequence, int layer, bool new_rows_only,
+             const model::QueryRecord* record = nullptr)
       : memory_(pool.memory()),
         head_dim_(pool.head_dim()),
         sequence_(&sequence),
         layer_(layer),
-        new_rows_only_(new_rows_only) {}
+        new_rows_only_(new_rows_only),
+        record_(record) {}
 
   int layer() const { return layer_; }
   int n_kv_heads() const { return sequence_->shape().n_kv_heads; }
@@ -39,8 +42,8 @@ class LayerInput {
   int n_behind(int head) const {  // all rows behind those that stay, of a narrowed view too
     return sequence_->rows_held(layer_, head) - n_staying(head);
   }
-  int row_behind(int head, int row) const {  // which of them a candidate is
-    return is_narrow_ ? chosen_[head][row] : row;
+  int row_behind(int head, int row) const {  // which of them a candidate is; rows that stay are below 0
+    return is_narrow_ && row >= 0 ? chosen_[head][row] : row;
   }
   int token(int head, int row) const {  // the token that a candidate stands for
     return sequence_->row_token(layer_, head, n_staying(head) + row_behind(head, row));
@@ -51,6 +54,17 @@ class LayerInput {
   void read_values(int head, int begin, int n, float* v) const { read_rows(head, begin, n, nullptr, v); }
   void read_rows(int head, int begin, int n, float* k, float* v) const;
 
+  // The same for the rows in front and the candidates together: queries look at all of them.
+  int n_held(int head) const { return n_staying(head) + n_rows(head); }
+  int held_token(int head, int row) const { return token(head, row - n_staying(head)); }
+  void read_held_keys(int head, int begin, int n, float* k) const {
+    read_rows(head, begin - n_staying(head), n, k, nullptr);
+  }
+
+  // What was kept of the queries, as needs() asked; null where it asked for nothing. There may be fewer last
+  // queries than asked for: no more than the tokens computed since the sequence began or was taken up again.
+  const model::QueryRecord* record() const { return record_; }
+
  private:
   kv::PageMemory memory_;
   int head_dim_ = 0;
@@ -59,6 +73,7 @@ class LayerInput {
   bool new_rows_only_ = false;
   bool is_narrow_ = false;
   std::vector<std::vector<int32_t>> chosen_{};  // [n_kv_heads] rows behind those that stay, if narrow
+  const model::QueryRecord* record_ = nullptr;
 };
 
 }  // namespace fastcache::press

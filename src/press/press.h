@@ -22,19 +22,24 @@ namespace fastcache::press {
 
 // What a press needs; also, as what a request and its model can deliver, the other side of check_needs().
 struct PressNeeds {
-  bool keys = false;              // cached K, after RoPE
-  bool values = false;            // cached V
-  int last_queries = 0;           // of that many last tokens
-  bool query_statistics = false;  // mean and covariance of the queries before RoPE
+  bool keys = false;                // cached K, after RoPE
+  bool values = false;              // cached V
+  int last_queries = 0;             // of that many last tokens
+  bool query_statistics = false;    // mean and covariance of the queries before RoPE, per query head
+  int statistics_skip = 4;          // first tokens of the sequence that they leave out
+  bool received_attention = false;  // what each row received of all queries, see observe_attention()
   bool pre_rope_keys = false;
   bool hidden_states = false;      // at each layer's input
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
   int n_layers = 0;                // a model of exactly that many; 0 = any
+
+  bool looks_at_all_queries() const { return query_statistics || received_attention; }
+  bool looks_at_queries() const { return last_queries > 0 || looks_at_all_queries(); }
 };
 
-// What both need together. Of two numbers of layers the first that is not 0.
+// What both need together: of two numbers of layers the first that is not 0, of tokens skipped the smaller.
 PressNeeds united(PressNeeds a, const PressNeeds& b);
 
 // Throws Error (unsupported) with a sentence that names what is missing.

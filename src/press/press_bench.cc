@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cost of compressing one prompt of 4,000 tokens in the shape of SmolLM2-135M (30 layers, 3 KV heads of 64),
-// on one thread: the plan (scores and selection), and all of it.
+// Cost of compressing one prompt of 4,000 tokens in the shape of SmolLM2-135M (30 layers, 9 heads, 3 KV heads
+// of 64), per press: the plan (scores and selection), and all of it.
 #include <benchmark/benchmark.h>
 
 #include <random>
@@ -14,44 +14,89 @@ namespace {
 
 constexpr kv::CacheShape kShape{.n_layers = 30, .n_kv_heads = 3, .type = kv::KvType::bf16};
 constexpr int kHeadDim = 64;
-constexpr int kPrompt = 4000;
 
 struct Prompt {
-  Prompt() : sequence(pool, kShape) {
-    if (!sequence.append_text(std::vector<int32_t>(kPrompt, 1))) std::abort();
+  explicit Prompt(int n_tokens) : sequence(pool, kShape) {
+    if (!sequence.append_text(std::vector<int32_t>(n_tokens, 1))) std::abort();
     std::mt19937_64 random{1};
     std::normal_distribution<float> normal;
     std::vector<float> row(2 * kHeadDim);
     for (int pair = 0; pair < kShape.n_heads(); ++pair)
-      for (int i = 0; i < kPrompt; ++i) {
+      for (int i = 0; i < n_tokens; ++i) {
         const kv::RowSlot slot = sequence.slot(pair / 3, pair % 3, i);
         for (float& x : row) x = normal(random);
         write_row(slot.page, slot.type, kHeadDim, slot.row, row.data(), row.data() + kHeadDim);
       }
   }
-  kv::PagePool pool{{.head_dim = kHeadDim, .bytes = size_t{256} << 20}};
+  kv::PagePool pool{{.head_dim = kHeadDim, .bytes = size_t{128} << 20}};
   kv::Sequence sequence;
 };
 
-void plan(benchmark::State& state, const char* text) {
-  Prompt prompt;
-  ComputePool threads{1};
-  PressParams params = parse_press(text);
-  if (find_press(params.name).amount == Amount::own) params.ratio = 0.8;
+constexpr int kHeads = 9;  // 3 query heads per KV head
+
+// As steps of 512 tokens do. queries: [n_tokens, head_dim], the same for all heads.
+void add_moments(model::QueryMoments& moments, std::span<const float> queries, int n_tokens) {
+  for (int token = 0; token < n_tokens; token += 512)
+    for (int i = 0; i < kShape.n_layers * kHeads * kHeadDim / model::QueryMoments::kPartChannels; ++i) {
+      const int n_parts = kHeadDim / model::QueryMoments::kPartChannels;
+      moments.add(i / n_parts / kHeads, i / n_parts % kHeads, i % n_parts, token,
+                  std::min(512, n_tokens - token), &queries[static_cast<size_t>(token) * kHeadDim], kHeadDim);
+    }
+}
+
+// What is kept for the presses here, as far back as any asks by default.
+model::QueryRecord make_record(int n_tokens) {
+  constexpr int kKept = 64;
+  model::QueryRecord record{
+      .attention = {.n_heads = kHeads, .n_kv_heads = 3, .head_dim = kHeadDim, .scale = 0.125f},
+      .last = {kShape.n_layers, kHeads, kHeadDim, n_tokens - kKept, n_tokens}};
+  std::mt19937_64 random{2};
+  std::normal_distribution<float> normal;
+  std::vector<float> query(kHeads * kHeadDim);
+  for (int layer = 0; layer < kShape.n_layers; ++layer)
+    for (int token = n_tokens - kKept; token < n_tokens; ++token) {
+      for (float& x : query) x = normal(random);
+      record.last.set(layer, token, query.data());
+    }
+  record.moments = {kShape.n_layers, kHeads, kHeadDim, 4, n_tokens};
+  std::vector<float> queries(static_cast<size_t>(n_tokens) * kHeadDim);
+  for (float& x : queries) x = normal(random);
+  add_moments(record.moments, queries, n_tokens);
+  return record;
+}
+
+// What the compress stage does before it moves rows: scores, counts, selection. Arguments: prompt tokens,
+// threads.
+void plan(benchmark::State& state, const std::string& text) {
+  const int n_tokens = static_cast<int>(state.range(0));
+  Prompt prompt(n_tokens);
+  ComputePool threads{static_cast<int>(state.range(1))};
+  const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
   const auto press = make_press(params);
-  const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
+  const model::QueryRecord record = make_record(n_tokens);
+  const CompressJob job{.press = press.get(),
+                        .budget = params.how_much(),
+                        .pool = &prompt.pool,
+                        .sequence = &prompt.sequence,
+                        .record = &record};
   for (auto _ : state) benchmark::DoNotOptimize(plan_compression(job, threads));
 }
 
-void whole(benchmark::State& state, const char* name) {
-  ComputePool threads{1};
-  const PressParams params{.name = name, .ratio = 0.8};
+void whole(benchmark::State& state, const std::string& text) {
+  const int n_tokens = static_cast<int>(state.range(0));
+  ComputePool threads{static_cast<int>(state.range(1))};
+  const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
   const auto press = make_press(params);
+  const model::QueryRecord record = make_record(n_tokens);
   for (auto _ : state) {
     state.PauseTiming();
     {
-      Prompt prompt;
-      const CompressJob job{press.get(), complete(params).how_much(), &prompt.pool, &prompt.sequence};
+      Prompt prompt(n_tokens);
+      const CompressJob job{.press = press.get(),
+                            .budget = params.how_much(),
+                            .pool = &prompt.pool,
+                            .sequence = &prompt.sequence,
+                            .record = &record};
       state.ResumeTiming();
       if (!compress(job, threads).uncommitted.empty()) state.SkipWithError("no page");
       state.PauseTiming();
@@ -60,19 +105,40 @@ void whole(benchmark::State& state, const char* name) {
   }
 }
 
-BENCHMARK_CAPTURE(plan, random, "random")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, streaming_llm, "streaming_llm")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, knorm, "knorm")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, keydiff, "keydiff")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, lagkv, "lagkv")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, cur, "cur")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, adakv, "adakv(keydiff)")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, chunkkv, "chunkkv(keydiff)")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, chunk, "chunk(keydiff)")->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(plan, composed, "composed(knorm(ratio=0.5), keydiff(ratio=0.6))")
-    ->Unit(benchmark::kMillisecond);
-BENCHMARK_CAPTURE(whole, random, "random")->Unit(benchmark::kMillisecond)->Iterations(20);
-BENCHMARK_CAPTURE(whole, knorm, "knorm")->Unit(benchmark::kMillisecond)->Iterations(20);
+// What the steps of such a prompt pay for query statistics, on one thread.
+void query_statistics(benchmark::State& state) {
+  constexpr int kTokens = 4000;
+  std::vector<float> queries(size_t{kTokens} * kHeadDim, 0.5f);
+  for (auto _ : state) {
+    model::QueryMoments moments(kShape.n_layers, kHeads, kHeadDim, 4, kTokens);
+    add_moments(moments, queries, kTokens);
+    benchmark::DoNotOptimize(moments);
+  }
+}
+BENCHMARK(query_statistics)->Unit(benchmark::kMillisecond);
+
+// Each as it is, each wrapper around keydiff.
+std::vector<std::string> texts() {
+  std::vector<std::string> texts{"composed(knorm(ratio=0.5), keydiff(ratio=0.6))"};
+  for (const PressRow* row : presses()) {
+    if (!row->removes || row->name.starts_with("test_") || row->amount != Amount::own) continue;
+    texts.push_back(row->wrap == nullptr ? std::string{row->name} : std::string{row->name} + "(keydiff)");
+  }
+  return texts;
+}
+
+void register_all() {
+  for (const std::string& text : texts())
+    for (auto* of : {&plan, &whole}) {
+      auto* made = benchmark::RegisterBenchmark(((of == &plan ? "plan/" : "whole/") + text).c_str(),
+                                                [of, text](benchmark::State& state) { of(state, text); });
+      made->ArgNames({"tokens", "threads"})->Args({4000, 1})->Args({4000, 2})->Unit(benchmark::kMillisecond);
+      made->UseRealTime()->MeasureProcessCPUTime();
+      if (of == &whole) made->Iterations(5);
+    }
+}
+
+const bool kRegistered = (register_all(), true);
 
 }  // namespace
 }  // namespace fastcache::press

@@ -49,10 +49,12 @@ TEST(AllPresses, ScoresDoNotDependOnTheOrderOfLayers) {
   for (const PressRow* row : presses()) {
     const auto forward = make_press(with_ratio(std::string{row->name}, 0.6));
     const auto backward = make_press(with_ratio(std::string{row->name}, 0.6));
+    const auto record = test_record(sequence, forward->needs());
+    const auto input = [&](int layer) { return LayerInput{pool, sequence, layer, false, record.get()}; };
     std::vector<LayerScores> scores;
-    for (int layer = 0; layer < 3; ++layer) scores.push_back(forward->score({pool, sequence, layer, false}));
+    for (int layer = 0; layer < 3; ++layer) scores.push_back(forward->score(input(layer)));
     for (int layer = 2; layer >= 0; --layer)
-      EXPECT_EQ(backward->score({pool, sequence, layer, false}), scores[layer]) << row->name;
+      EXPECT_EQ(backward->score(input(layer)), scores[layer]) << row->name;
   }
 }
 

@@ -8,14 +8,15 @@
 namespace fastcache::press {
 
 // Each in the file of its name.
-extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk,
-    kPerLayer, kComposed, kTestUneven;
+extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
+    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven;
 
 namespace {
 
 // clang-format off
 constexpr const PressRow* kPresses[] = {
-    &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kKeyDiff, &kLagKv, &kCur,
+    &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
+    &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
     &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
     &kTestUneven};
 // clang-format on

@@ -165,9 +165,13 @@ TEST(Wrappers, NeedWhatTheirPressesNeed) {
 
 TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3};
+  PressNeeds delivered = pages;
+  delivered.last_queries = 64;
+  delivered.query_statistics = true;
+  delivered.received_attention = true;
   for (const PressRow* row : presses())
     EXPECT_NO_THROW(
-        check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), pages));
+        check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), delivered));
   EXPECT_NO_THROW(check_needs("p", {.last_queries = 16}, pages));
   const auto refused = [&](const PressNeeds& needs, const std::string& part) {
     expect_error(Code::unsupported, part, [&] { check_needs("p", needs, pages); });

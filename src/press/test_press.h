@@ -9,6 +9,7 @@
 
 #include "kv/test_rows.h"
 #include "press/compress.h"
+#include "press/random_score.h"
 #include "press/registry.h"
 
 namespace fastcache::press {
@@ -45,7 +46,9 @@ inline PressParams with_ratio(const std::string& name, double ratio, uint64_t se
   return params;
 }
 
-inline bool has_even_counts(const PressRow& row) { return row.name != "test_uneven" && row.name != "adakv"; }
+inline bool has_even_counts(const PressRow& row) {
+  return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv";
+}
 
 inline bool takes_budget(const PressRow& row) { return row.amount != Amount::listed; }
 
@@ -60,11 +63,48 @@ inline PressParams with_budget(const std::string& name, int rows, uint64_t seed 
   return params;
 }
 
+// As if the sequence's prompt had just been computed: two query heads per KV head. A query depends on its
+// layer and token alone.
+inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& sequence,
+                                                       const PressNeeds& needs) {
+  constexpr int kGroup = 2, kHeadDim = kv::kTestHeadDim;
+  const int n_layers = sequence.shape().n_layers, n_heads = kGroup * sequence.shape().n_kv_heads;
+  const int n_tokens = sequence.token_count(), first = std::max(0, n_tokens - needs.last_queries);
+  auto record = std::make_unique<model::QueryRecord>(
+      model::QueryRecord{.attention = {.n_heads = n_heads,
+                                       .n_kv_heads = sequence.shape().n_kv_heads,
+                                       .head_dim = kHeadDim,
+                                       .scale = 0.25f},
+                         .last = {n_layers, n_heads, kHeadDim, first, n_tokens}});
+  std::vector<float> query(static_cast<size_t>(n_heads) * kHeadDim);
+  for (int layer = 0; layer < n_layers; ++layer)
+    for (int token = first; token < n_tokens; ++token) {
+      for (size_t i = 0; i < query.size(); ++i)  // test rows reach 127
+        query[i] = (random_score(1, layer, static_cast<int>(i), token) - 0.5f) * 0.2f;
+      record->last.set(layer, token, query.data());
+    }
+  if (needs.received_attention) {
+    record->received = {n_layers, sequence.shape().n_kv_heads, 0, n_tokens};
+    for (double& sum : record->received.sums)
+      sum = random_score(3, 0, 0, static_cast<int>(&sum - record->received.sums.data()));
+  }
+  if (!needs.query_statistics) return record;
+  record->moments = {n_layers, n_heads, kHeadDim, needs.statistics_skip, n_tokens};
+  for (int i = 0; i < n_layers * n_heads; ++i)
+    for (int token = 0; token < n_tokens; ++token) {
+      for (int d = 0; d < kHeadDim; ++d) query[d] = (random_score(2, i, d, token) - 0.5f) * 0.2f;
+      record->moments.add(i / n_heads, i % n_heads, 0, token, 1, query.data(), kHeadDim);
+    }
+  return record;
+}
+
 inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, kv::Sequence& sequence,
                                 bool new_rows_only = false, int n_threads = 1) {
   ComputePool threads{n_threads};
   const auto press = make_press(params);
-  return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only}, threads);
+  const auto record = test_record(sequence, press->needs());
+  return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only, record.get()},
+                  threads);
 }
 
 // What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head.

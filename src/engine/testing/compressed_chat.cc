@@ -7,6 +7,7 @@
 #include "model/runner.h"
 #include "press/compress.h"
 #include "press/press_string.h"
+#include "press/query_attention.h"
 #include "press/registry.h"
 
 namespace fastcache::engine::test_support {
@@ -19,12 +20,20 @@ struct Hand {
   kv::Sequence sequence{pool, model::cache_shape(model.model.hparams, kv::KvType::bf16)};
 
   // The likeliest token behind these.
-  int32_t feed(std::span<const int32_t> tokens) {
+  int32_t feed(std::span<const int32_t> tokens, model::QueryRecord* record = nullptr) {
     if (!sequence.append_text(tokens)) throw Error{Code::internal, "the pool of the test is too small"};
     const int32_t last_row = static_cast<int32_t>(tokens.size()) - 1;
-    const model::StepSequence step{
-        .sequence = &sequence, .n_new = last_row + 1, .logit_rows = std::span(&last_row, 1)};
+    const model::StepSequence step{.sequence = &sequence,
+                                   .n_new = last_row + 1,
+                                   .logit_rows = std::span(&last_row, 1),
+                                   .record = record};
     const std::span<const float> logits = runner.run(std::span(&step, 1));
+    if (record != nullptr && record->received.wanted()) {
+      press::AttentionScratch scratch;
+      const bool later_turn = record->received.first_query > 0;
+      for (int layer = 0; layer < sequence.shape().n_layers; ++layer)
+        press::observe_attention({pool, sequence, layer, later_turn, record}, scratch, *record);
+    }
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
 };
@@ -43,12 +52,28 @@ std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>&
   std::vector<ChatTurn> result;
   for (const Request& turn : turns) {
     ChatTurn now{.answer = {}, .cached_tokens = hand.sequence.token_count()};
-    int32_t token = hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)));
+    const int n_prompt = static_cast<int>(turn.tokens.size());
+    const attention::AttentionShape& shape = hand.runner.attention();
+    const int n_layers = model.model.hparams.n_layers, cached = now.cached_tokens;
+    const press::PressNeeds needs = press->needs();
+    model::QueryRecord record{.attention = shape,
+                              .last = {n_layers, shape.n_heads, shape.head_dim,
+                                       std::max(cached, n_prompt - needs.last_queries), n_prompt}};
+    if (needs.query_statistics)
+      record.moments = {n_layers, shape.n_heads, shape.head_dim, std::max(cached, needs.statistics_skip),
+                        n_prompt};
+    if (needs.received_attention) {
+      record.received = {n_layers, shape.n_kv_heads, cached, n_prompt};
+      record.chunk = {n_layers, shape.n_heads, shape.head_dim, cached, n_prompt};
+    }
+    int32_t token =
+        hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)), &record);
     const press::CompressResult pressed = press::compress({.press = press.get(),
                                                            .budget = params.how_much(),
                                                            .pool = &hand.pool,
                                                            .sequence = &hand.sequence,
-                                                           .new_rows_only = now.cached_tokens > 0},
+                                                           .new_rows_only = now.cached_tokens > 0,
+                                                           .record = &record},
                                                           model.compute);
     now.rows_before = static_cast<size_t>(pressed.rows_before);
     now.rows_after = static_cast<size_t>(pressed.rows_after);

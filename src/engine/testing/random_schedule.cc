@@ -58,9 +58,19 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
     request.sampling.seed = static_cast<uint64_t>(between(random, 0, 1000));
   }
   if (between(random, 0, 2) == 0) {
-    const std::vector<std::string> presses{"knorm", "streaming_llm", "random", "test_uneven"};
-    request.compression.press = presses[static_cast<size_t>(between(random, 0, 3))];
+    const std::vector<std::string> presses{"knorm",
+                                           "streaming_llm",
+                                           "random",
+                                           "test_uneven",
+                                           "snapkv",
+                                           "pyramidkv",
+                                           "tova",
+                                           "expected_attention",
+                                           "observed_attention"};
+    const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
+    request.compression.press = presses[press];
     request.compression.ratio = between(random, 1, 9) / 10.0;
+    if (press == 4 || press == 5) request.compression.parameters["window"] = between(random, 1, 40);
   }
   return request;
 }

@@ -182,6 +182,7 @@ TEST_F(CliServe, WhatIsWrongIsSaidAtOnce) {
   expect_refusal(Code::bad_request, "ratio", with({"--kv-compression", "knorm(ratio=2)"}));
   expect_refusal(Code::bad_request, "temperature", with({"--temperature", "-1"}));
   expect_refusal(Code::bad_request, "--policy", with({"--policy", "lifo"}));
+  expect_refusal(Code::bad_request, "--itl-target", with({"--itl-target", "0"}));
   expect_refusal(Code::bad_request, "--drain-s", with({"--drain-s", "-1"}));
   expect_refusal(Code::not_found, "no-such-model", {"-m", "no-such-model"});
   expect_refusal(Code::bad_request, "serve has no option 'prot'",

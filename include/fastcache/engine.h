@@ -35,6 +35,7 @@ struct EngineOptions {
   int max_running = 256;                // answers that decode together
   int max_waiting = 4096;               // requests in the queue; more are refused (overloaded)
   std::string policy = "dynamic";       // of the scheduler: dynamic or fcfs
+  double itl_target_ms = 100;  // dynamic: prompts get what keeps a running answer's next token within this
   bool prefix_cache = true;
 };
 

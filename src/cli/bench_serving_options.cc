@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::array kLoadOptions{
     "--rate", "--burstiness", "--prompt-tokens", "--generate-tokens", "--shared-prefix-tokens", "--seed"};
-constexpr std::array kEngineOptions{"--press",  "--ratio",       "--budget",
-                                    "--policy", "--max-running", "--no-prefix-cache"};
+constexpr std::array kEngineOptions{"--press",      "--ratio",       "--budget",         "--policy",
+                                    "--itl-target", "--max-running", "--no-prefix-cache"};
 // Of the program's own model and engine, which a server has by itself.
 constexpr std::array kLocalOptions{"--threads", "--pool", "--kv-type", "--chunk", "--repeat"};
 constexpr std::array kKernelOptions{"--prefill",       "--decode-depth", "--batch",
@@ -63,6 +63,11 @@ CLI::Option* add_serving_options(CLI::App& command, bench::ServingOptions& optio
   add_compression_options(command, options.compression);
   command.add_option("--policy", options.engine.policy, "of the scheduler: dynamic or fcfs")
       ->capture_default_str();
+  command
+      .add_option("--itl-target", options.engine.itl_target_ms,
+                  "of policy dynamic: ms that a running answer waits for its next token, at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 60000.0));
   command.add_option("--max-running", options.engine.max_running, "answers that decode together, at most")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 16));

@@ -53,6 +53,12 @@ void add_model_options(CLI::App& command, EngineOptions& engine) {
   command.add_option("--policy", engine.policy, "of the scheduler")
       ->capture_default_str()
       ->check(CLI::IsMember({"dynamic", "fcfs"}));
+  command
+      .add_option("--itl-target", engine.itl_target_ms,
+                  "ms: with policy dynamic, prompts are computed in such pieces that running answers wait no "
+                  "longer for their next token")
+      ->capture_default_str()
+      ->check(Range(1.0, 60000.0));
   command.add_flag_callback(
       "--no-prefix-cache", [&engine] { engine.prefix_cache = false; },
       "every request computes its whole prompt");

@@ -70,6 +70,7 @@ Engine::Impl::Impl(const EngineOptions& options)
             .max_running = options.max_running,
             .prefix_cache = options.prefix_cache,
             .policy = options.policy,
+            .itl_target_ms = options.itl_target_ms,
             .scheduler = {}},
            steady_ms) {
   published = loop.stats();

@@ -19,7 +19,7 @@ StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::Pa
       shape_(model::cache_shape(model.hparams, kv_type)),
       runner_(model.hparams, *model.family, pool_, compute),
       cache_(pool_, shape_),
-      scheduler_(options.scheduler, make_policy(options.policy)) {
+      scheduler_(options.scheduler, make_policy(options.policy, {.itl_target_ms = options.itl_target_ms})) {
   if (options.step_tokens < 2 || options.max_running < 1) {
     throw Error{Code::bad_request,
                 fmt::format("step_tokens is {} and max_running is {}; they must be at least 2 and 1",

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/compute_pool.h"
+#include "engine/policy.h"
 #include "engine/prefix_cache.h"
 #include "engine/request_state.h"
 #include "engine/scheduler.h"
@@ -25,6 +26,7 @@ struct StepLoopOptions {
   int max_running = 256;
   bool prefix_cache = true;
   std::string policy = "dynamic";
+  double itl_target_ms = PolicyConfig{}.itl_target_ms;
   SchedulerConfig scheduler;
 };
 

@@ -65,18 +65,18 @@ inline PressParams with_budget(const std::string& name, int rows, uint64_t seed 
 
 // As if the sequence's prompt had just been computed: two query heads per KV head. A query depends on its
 // layer and token alone.
-inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& sequence,
-                                                       const PressNeeds& needs) {
-  constexpr int kGroup = 2, kHeadDim = kv::kTestHeadDim;
+inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& sequence, const PressNeeds& needs,
+                                                       int head_dim = kv::kTestHeadDim) {
+  constexpr int kGroup = 2;
   const int n_layers = sequence.shape().n_layers, n_heads = kGroup * sequence.shape().n_kv_heads;
   const int n_tokens = sequence.token_count(), first = std::max(0, n_tokens - needs.last_queries);
   auto record = std::make_unique<model::QueryRecord>(
       model::QueryRecord{.attention = {.n_heads = n_heads,
                                        .n_kv_heads = sequence.shape().n_kv_heads,
-                                       .head_dim = kHeadDim,
+                                       .head_dim = head_dim,
                                        .scale = 0.25f},
-                         .last = {n_layers, n_heads, kHeadDim, first, n_tokens}});
-  std::vector<float> query(static_cast<size_t>(n_heads) * kHeadDim);
+                         .last = {n_layers, n_heads, head_dim, first, n_tokens}});
+  std::vector<float> query(static_cast<size_t>(n_heads) * head_dim);
   for (int layer = 0; layer < n_layers; ++layer)
     for (int token = first; token < n_tokens; ++token) {
       for (size_t i = 0; i < query.size(); ++i)  // test rows reach 127
@@ -89,11 +89,11 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
       sum = random_score(3, 0, 0, static_cast<int>(&sum - record->received.sums.data()));
   }
   if (!needs.query_statistics) return record;
-  record->moments = {n_layers, n_heads, kHeadDim, needs.statistics_skip, n_tokens};
+  record->moments = {n_layers, n_heads, head_dim, needs.statistics_skip, n_tokens};
   for (int i = 0; i < n_layers * n_heads; ++i)
     for (int token = 0; token < n_tokens; ++token) {
-      for (int d = 0; d < kHeadDim; ++d) query[d] = (random_score(2, i, d, token) - 0.5f) * 0.2f;
-      record->moments.add(i / n_heads, i % n_heads, 0, token, 1, query.data(), kHeadDim);
+      for (int d = 0; d < head_dim; ++d) query[d] = (random_score(2, i, d, token) - 0.5f) * 0.2f;
+      record->moments.add(i / n_heads, i % n_heads, 0, token, 1, query.data(), head_dim);
     }
   return record;
 }
@@ -102,7 +102,7 @@ inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, k
                                 bool new_rows_only = false, int n_threads = 1) {
   ComputePool threads{n_threads};
   const auto press = make_press(params);
-  const auto record = test_record(sequence, press->needs());
+  const auto record = test_record(sequence, press->needs(), pool.head_dim());
   return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only, record.get()},
                   threads);
 }

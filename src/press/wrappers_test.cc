@@ -219,6 +219,10 @@ TEST(Composed, TheSecondSeesWhatTheFirstKept) {
       {"adakv(knorm(ratio=0.4))", "cur(budget=20)"},
       {"streaming_llm(budget=90)", "adakv(keydiff(ratio=0.5))"},
       {"knorm(ratio=0.5)", "chunkkv(cur(ratio=0.5))"},
+      {"knorm(ratio=0.5)", "snapkv(ratio=0.4, window=16)"},
+      {"adakv(knorm(ratio=0.4))", "tova(ratio=0.5)"},
+      {"keydiff(budget=90)", "expected_attention(ratio=0.5)"},
+      {"snapkv(ratio=0.4, window=16)", "adakv(observed_attention(ratio=0.5))"},
       {"random(ratio=0.5, seed=3)", "composed(none, chunk(knorm(ratio=0.2), chunk_length=16))"},
   };
   for (const auto& [first, second] : pairs) {
@@ -232,22 +236,25 @@ TEST(Composed, TheSecondSeesWhatTheFirstKept) {
 }
 
 TEST(Composed, TheNextTurnTouchesOnlyItsRows) {
-  const char* text = "composed(knorm(ratio=0.5), keydiff(ratio=0.5))";
-  RandomCache cache(100, test_seed());
-  const Tokens first = kept(text, cache);
-  cache.append(40, test_seed() + 1);
-  const Tokens both = kept(text, cache, true);
-  for (int pair = 0; pair < kPairs; ++pair) {
-    ASSERT_EQ(both[pair].size(), 35u);
-    EXPECT_TRUE(std::equal(first[pair].begin(), first[pair].end(), both[pair].begin()));
-    EXPECT_GE(both[pair][25], 100);
+  for (const char* text : {"composed(knorm(ratio=0.5), keydiff(ratio=0.5))",
+                           "composed(knorm(ratio=0.5), snapkv(ratio=0.5, window=4))"}) {
+    RandomCache cache(100, test_seed());
+    const Tokens first = kept(text, cache);
+    cache.append(40, test_seed() + 1);
+    const Tokens both = kept(text, cache, true);
+    for (int pair = 0; pair < kPairs; ++pair) {
+      ASSERT_EQ(both[pair].size(), 35u);
+      EXPECT_TRUE(std::equal(first[pair].begin(), first[pair].end(), both[pair].begin()));
+      EXPECT_GE(both[pair][25], 100);
+    }
   }
 }
 
 TEST(Wrappers, ThreadsChangeNothing) {
   for (const char* text :
        {"adakv(keydiff(ratio=0.6))", "chunkkv(lagkv(ratio=0.6, lag=16))",
-        "chunk(cur(ratio=0.6), chunk_length=50)", "composed(keydiff(ratio=0.3), adakv(cur(ratio=0.5)))"}) {
+        "chunk(cur(ratio=0.6), chunk_length=50)", "composed(keydiff(ratio=0.3), adakv(cur(ratio=0.5)))",
+        "composed(knorm(ratio=0.3), adakv(expected_attention(ratio=0.5)))"}) {
     const Tokens one = kept(text, 150);
     RandomCache cache(150, test_seed() + 150);
     run_press(parse_press(text), cache.pool, cache.sequence, false, 2);

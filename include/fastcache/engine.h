@@ -35,8 +35,7 @@ struct EngineOptions {
   int max_running = 256;                // answers that decode together
   int max_waiting = 4096;               // requests in the queue; more are refused (overloaded)
   std::string policy = "dynamic";       // of the scheduler: dynamic or fcfs
-  double itl_target_ms = 50;  // dynamic: a running answer's next token waits no longer for prompts; twice
-                              // that while more than two prompts are in work
+  double itl_target_ms = 50;            // dynamic: a running answer's next token waits no longer for prompts
   bool prefix_cache = true;
 };
 

@@ -56,7 +56,7 @@ void add_model_options(CLI::App& command, EngineOptions& engine) {
   command
       .add_option("--itl-target", engine.itl_target_ms,
                   "ms: with policy dynamic, prompts are computed in such pieces that running answers wait no "
-                  "longer for their next token; twice that while more than two prompts are in work")
+                  "longer for their next token")
       ->capture_default_str()
       ->check(Range(1.0, 60000.0));
   command.add_flag_callback(

@@ -12,7 +12,7 @@
 namespace fastcache::engine {
 
 struct PolicyConfig {
-  double itl_target_ms = 50;    // dynamic: between two tokens of a running answer; see policy_dynamic.cc
+  double itl_target_ms = 50;    // dynamic: between two tokens of a running answer
   int min_prefill_tokens = 16;  // dynamic: prompts go on by so much even where the target cannot be met
   StepCosts prior{};            // dynamic: until steps were observed
 };

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every token of a running answer waits for the whole step that it is in. So while something decodes, prompts
-// get only what keeps the step's predicted duration under the target; otherwise the whole budget. Small
-// pieces cost throughput, and it is throughput that ends a queue: where prompts pile up, twice the target
-// counts.
+// get only what keeps the step's predicted duration under the target; otherwise the whole budget.
 #include <algorithm>
 
 #include "engine/policy.h"
 
 namespace fastcache::engine {
 namespace {
-
-constexpr size_t kFewPrompts = 2;  // in work at once: no queue yet
 
 class DynamicPolicy final : public Policy {
  public:
@@ -20,8 +16,6 @@ class DynamicPolicy final : public Policy {
 
   void share_prefill(const PolicyStep& step, std::span<int> tokens) const override {
     const bool someone_waits = step.decided.decode_rows > 0;
-    const bool is_queue = tokens.size() > kFewPrompts;
-    const double target_ms = config_.itl_target_ms * (is_queue ? 2 : 1);
     StepShape shape = step.decided;
     int left = step.token_budget;
     int owed = someone_waits ? config_.min_prefill_tokens : left;
@@ -29,7 +23,7 @@ class DynamicPolicy final : public Policy {
       const PrefillView& prompt = step.prefills[i];
       const int most = std::min(left, prompt.tokens_left);
       const int least = std::min(owed, most);
-      const int n = std::max(least, tokens_in_time(shape, prompt, most, target_ms));
+      const int n = std::max(least, tokens_in_time(shape, prompt, most));
       tokens[i] = n;
       left -= n;
       owed = std::max(0, owed - n);
@@ -42,12 +36,12 @@ class DynamicPolicy final : public Policy {
 
  private:
   // The most tokens of the prompt with which the step keeps the target.
-  int tokens_in_time(const StepShape& shape, const PrefillView& prompt, int most, double target_ms) const {
+  int tokens_in_time(const StepShape& shape, const PrefillView& prompt, int most) const {
     int good = 0, late = most + 1;
     while (late - good > 1) {
       const int middle = good + (late - good) / 2;
       const double ms = model_.predict_ms(shape + prefill_shape(middle, prompt.kv_rows));
-      (ms <= target_ms ? good : late) = middle;
+      (ms <= config_.itl_target_ms ? good : late) = middle;
     }
     return good;
   }

@@ -71,8 +71,6 @@ TEST(Policy, DynamicFillsTheTargetAndNoMore) {
   EXPECT_EQ(share(*policy, 512, {.decode_rows = 60}, {{300, 0}}), (std::vector{4})) << "late anyhow";
   EXPECT_EQ(share(*policy, 512, {.decode_rows = 60}, {{1, 0}, {300, 0}}), (std::vector{1, 3}));
   EXPECT_EQ(share(*policy, 512, {}, {{300, 0}, {300, 0}}), (std::vector{300, 212})) << "nobody waits";
-  EXPECT_EQ(share(*policy, 512, {.decode_rows = 8}, {{300, 0}, {300, 0}, {300, 0}}), (std::vector{90, 0, 0}))
-      << "a queue: 2 + 8 + 90";
 }
 
 TEST(Policy, DynamicGoesByWhatItObserved) {

@@ -17,6 +17,7 @@
 #include "model/testing/tiny_model.h"
 #include "serve_child.h"
 #include "serve_clients.h"
+#include "server/testing/tls_client.h"
 
 namespace fastcache {
 namespace {
@@ -187,6 +188,22 @@ TEST_F(CliServe, WhatIsWrongIsSaidAtOnce) {
   expect_refusal(Code::not_found, "no-such-model", {"-m", "no-such-model"});
   expect_refusal(Code::bad_request, "serve has no option 'prot'",
                  {"--config", write("c.toml", "[serve]\nprot = 1\n")});
+}
+
+TEST_F(CliServe, Tls) {
+  const server::testing::CertificateFiles files;
+  ServerChild server(with({"--tls-cert", files.chain, "--tls-key", files.key}));
+  server.wait_until_ready();
+  server::testing::TlsClient client(server.port());
+  ASSERT_TRUE(client.connect());
+  ASSERT_TRUE(client.send(http_request("GET", "/version")));
+  EXPECT_THAT(client.read_until("}"), HasSubstr("200 OK"));
+  server.send_signal(SIGTERM);
+  EXPECT_EQ(server.wait_for_exit(), 0) << server.log();
+  EXPECT_EQ(run_fastcache(
+                {"serve", "-m", tiny(), "--port", "0", "--tls-cert", files.chain, "--tls-key", files.chain})
+                .exit_code,
+            exit_code(Code::bad_request));
 }
 
 TEST_F(CliServe, PortInUse) {

@@ -55,7 +55,7 @@ asio::awaitable<void> send_refusal(Wire& wire, ServerState& server) {
   wire.set_deadline(milliseconds(server.options.limits.header_timeout_ms));
   const bool ready = co_await wire.handshake();
   if (!ready) co_return;
-  Reply reply(wire);
+  Reply reply(wire, server);
   reply.manner.request_id = server.ids.next();
   const HttpFault fault{
       503, "The server has as many connections as it can; try again.", {{"Retry-After", "1"}}, ""};

@@ -19,7 +19,7 @@ HttpFault internal_fault() { return {500, "The server failed to answer this requ
 }  // namespace
 
 Exchange::Exchange(Wire& wire, ServerState& server)
-    : wire_(wire), server_(server), parser_(server.options.limits), reply_(wire) {
+    : wire_(wire), server_(server), parser_(server.options.limits), reply_(wire, server) {
   request_.id = server.ids.next();
   request_.peer = wire.peer();
   reply_.manner.request_id = request_.id;

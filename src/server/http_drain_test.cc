@@ -33,6 +33,21 @@ TEST(HttpDrain, WhatRunsEndsAndNothingBegins) {
   server->wait();
 }
 
+TEST(HttpDrain, AnswersThatBeginLateCloseTheConnection) {
+  Seen seen;
+  TestServer server({}, testing::test_routes(seen));
+  RawClient running(server.port());
+  running.send(get("/late"));
+  ASSERT_TRUE(seen.begun.wait_for(1));
+  server.http().drain();
+  server.on_server([&] { return seen.open_gate(), 0; });
+  const testing::RawReply reply = running.read_reply();
+  EXPECT_EQ(reply.status, 200);
+  EXPECT_EQ(reply.headers.at("connection"), "close");
+  EXPECT_TRUE(running.ended());
+  server.wait();
+}
+
 TEST(HttpDrain, WhatTakesTooLongIsCut) {
   Seen seen;
   HttpOptions options;

@@ -37,9 +37,15 @@ std::string Reply::head(int status, std::string_view content_type, const Headers
   return head;
 }
 
+// What begins while the server drains is the last on its connection.
+void Reply::set_keep_alive() {
+  if (server_.draining) manner.keep_alive = false;
+}
+
 asio::awaitable<void> Reply::send(int status, std::string_view content_type, std::string body,
                                   Headers headers) {
   assert(!has_begun());
+  set_keep_alive();
   std::string message = head(status, content_type, headers);
   if (may_have_body(status)) append_header(message, "Content-Length", std::to_string(body.size()));
   message += "\r\n";
@@ -56,6 +62,7 @@ asio::awaitable<void> Reply::send(int status, std::string_view content_type, std
 asio::awaitable<void> Reply::begin_stream(std::string_view content_type, Headers headers) {
   assert(!has_begun());
   if (wire_.gone()) throw ClientGone{};
+  set_keep_alive();
   chunked_ = manner.http_1_1;
   if (!chunked_) manner.keep_alive = false;  // the end of the connection is the end of the body
   std::string message = head(200, content_type, headers);

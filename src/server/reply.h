@@ -5,7 +5,7 @@
 #include <string>
 
 #include "server/http_error.h"
-#include "server/wire.h"
+#include "server/server_state.h"
 
 namespace fastcache::server {
 
@@ -20,7 +20,7 @@ struct ReplyManner {
 
 class Reply final : public HttpReply {
  public:
-  explicit Reply(Wire& wire) : wire_(wire) {}
+  Reply(Wire& wire, const ServerState& server) : wire_(wire), server_(server) {}
   ReplyManner manner;  // until the first byte is sent
 
   boost::asio::awaitable<void> send(int status, std::string_view content_type, std::string body,
@@ -39,9 +39,11 @@ class Reply final : public HttpReply {
   uint64_t body_bytes() const { return body_bytes_; }
 
  private:
+  void set_keep_alive();
   std::string head(int status, std::string_view content_type, const Headers& headers) const;
 
   Wire& wire_;
+  const ServerState& server_;
   int status_ = 0;
   bool whole_ = false;
   bool chunked_ = false;

@@ -95,10 +95,14 @@ class TensorWriter {
         random_(seed),
         context_(ggml_init({.mem_size = bytes, .mem_buffer = nullptr, .no_alloc = false}), ggml_free) {}
 
-  void matrix(const std::string& name, ggml_type type, int n_in, int n_out, float deviation) {
+  // nan_row: one of the n_out, or -1.
+  void matrix(const std::string& name, ggml_type type, int n_in, int n_out, float deviation,
+              int nan_row = -1) {
     std::vector<float> values(static_cast<size_t>(n_in) * static_cast<size_t>(n_out));
     std::normal_distribution<float> normal(0.0f, deviation);
     for (float& value : values) value = normal(random_);
+    if (nan_row >= 0)
+      std::fill_n(values.begin() + static_cast<ptrdiff_t>(nan_row) * n_in, n_in, std::nanf(""));
     ggml_tensor* tensor = ggml_new_tensor_2d(context_.get(), type, n_in, n_out);
     ggml_quantize_chunk(type, values.data(), tensor->data, 0, n_out, n_in, nullptr);
     add(tensor, name);
@@ -181,7 +185,7 @@ void write_tiny_model(const fs::path& path, const TinyModel& m) {
   TensorWriter tensors(out.get(), m.seed, bytes_needed(m, n_vocab));
   const float spread = 2.0f / std::sqrt(static_cast<float>(m.n_embd));  // logits of a plausible range
   const ggml_type embedding = m.embedding_type == GGML_TYPE_COUNT ? m.type : m.embedding_type;
-  tensors.matrix("token_embd.weight", embedding, m.n_embd, n_vocab, spread);
+  tensors.matrix("token_embd.weight", embedding, m.n_embd, n_vocab, spread, m.damaged_token);
   for (int layer = 0; layer < m.n_layers; ++layer) write_layer(tensors, m, layer);
   tensors.vector("output_norm.weight", m.n_embd, [&](int /*i*/) { return 1.0f + tensors.noise(0.1f); });
   if (!m.tied) tensors.matrix("output.weight", embedding, m.n_embd, n_vocab, spread);

@@ -33,6 +33,7 @@ struct TinyModel {
   std::string vocab_from = {};         // a GGUF file to copy vocabulary and chat template of; sets n_vocab
   std::string chat_template = {};      // of the synthetic vocabulary; empty: none
   std::string architecture = "llama";  // prefix of all keys
+  int damaged_token = -1;  // its embedding is NaN; an output matrix of its own keeps logits finite
   uint64_t seed = 1;
 };
 

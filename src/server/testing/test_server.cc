@@ -100,6 +100,15 @@ asio::awaitable<void> gated(Seen& seen, HttpReply& reply) {
   co_await reply.end_stream();
 }
 
+// Its answer begins when the gate opens.
+asio::awaitable<void> late(Seen& seen, HttpReply& reply) {
+  asio::steady_timer gate(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
+  seen.open_gate = [&gate] { gate.cancel(); };
+  seen.begun.add();
+  co_await gate.async_wait(asio::as_tuple(asio::use_awaitable));
+  co_await reply.send(200, "text/plain", "late", {});
+}
+
 }  // namespace
 
 TestServer::TestServer(HttpOptions options, std::vector<Route> routes)
@@ -140,6 +149,7 @@ std::vector<Route> test_routes(Seen& seen) {
       {"GET", "/error", true, fail},
       {"GET", "/silent", true, silent},
       {"GET", "/gated", true, [&seen](const HttpRequest&, HttpReply& reply) { return gated(seen, reply); }},
+      {"GET", "/late", true, [&seen](const HttpRequest&, HttpReply& reply) { return late(seen, reply); }},
       {"GET", "/wait", true, [&seen](const HttpRequest&, HttpReply& reply) { return wait(seen, reply); }},
       {"GET", "/endless", true,
        [&seen](const HttpRequest& request, HttpReply& reply) { return endless(request, seen, reply); }},

@@ -12,6 +12,7 @@ void add_info_command(CLI::App& program, int& exit_code);
 void add_models_command(CLI::App& program, int& exit_code);
 void add_presses_command(CLI::App& program, int& exit_code);
 void add_bench_command(CLI::App& program, int& exit_code);
+void add_eval_command(CLI::App& program, int& exit_code);
 void add_serve_command(CLI::App& program, int& exit_code);
 void add_completion_command(CLI::App& program, int& exit_code);
 

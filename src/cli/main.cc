@@ -13,9 +13,9 @@
 namespace fastcache::cli {
 namespace {
 
-constexpr std::array kCommands{add_serve_command,     add_run_command,     add_info_command,
-                               add_models_command,    add_presses_command, add_bench_command,
-                               add_completion_command};
+constexpr std::array kCommands{add_serve_command,  add_run_command,       add_info_command,
+                               add_models_command, add_presses_command,   add_bench_command,
+                               add_eval_command,   add_completion_command};
 
 // What CLI11 says of a wrong command line is a usage error of ours.
 int usage_error(const CLI::App& program, const CLI::ParseError& error) {

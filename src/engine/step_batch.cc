@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "engine/step_loop.h"
-#include "press/query_attention.h"
+#include "press/prefill_record.h"
 
 namespace fastcache::engine {
 
@@ -28,30 +28,16 @@ void StepLoop::prepare_record(AnswerState& answer, int fed) {
   const int n_prompt = answer.n_prompt(), n_layers = model_.hparams.n_layers;
   const int first_last = std::max(fed, n_prompt - needs.last_queries);
   if (!needs.looks_at_all_queries() && answer.sequence.token_count() <= first_last) return;
-  const attention::AttentionShape& shape = runner_.attention();
-  if (answer.record == nullptr) {
-    answer.record = std::make_unique<model::QueryRecord>(model::QueryRecord{.attention = shape});
-    if (needs.last_queries > 0)
-      answer.record->last = {n_layers, shape.n_heads, shape.head_dim, first_last, n_prompt};
-    if (needs.query_statistics)
-      answer.record->moments = {n_layers, shape.n_heads, shape.head_dim, std::max(fed, needs.statistics_skip),
-                                n_prompt};
-    if (needs.received_attention) answer.record->received = {n_layers, shape.n_kv_heads, fed, n_prompt};
-  }
-  if (needs.received_attention)
-    answer.record->chunk = {n_layers, shape.n_heads, shape.head_dim, fed, answer.sequence.token_count()};
+  if (answer.record == nullptr)
+    answer.record = std::make_unique<model::QueryRecord>(
+        press::make_record(needs, runner_.attention(), n_layers, {fed, n_prompt}));
+  press::expect_step(*answer.record, n_layers, {fed, answer.sequence.token_count()});
 }
 
 // Behind a step: what the rows received of its queries.
 void StepLoop::observe_attention(AnswerState& answer) {
-  if (answer.record == nullptr || !answer.record->received.wanted()) return;
-  model::QueryRecord& record = *answer.record;
-  compute_.parallel_for(shape_.n_layers, [&](int layer) {
-    press::AttentionScratch scratch;
-    press::observe_attention({pool_, answer.sequence, layer, answer.from_compressed_prefix, &record}, scratch,
-                             record);
-  });
-  record.chunk = {};
+  if (answer.record == nullptr) return;
+  press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *answer.record);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.

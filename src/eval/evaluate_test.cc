@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/evaluate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.h"
+#include "engine/testing/loop_model.h"
+#include "eval/figures.h"
+#include "eval/report_json.h"
+
+namespace fastcache::eval {
+namespace {
+
+using engine::test_support::LoopModel;
+
+class Evaluate : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    loop_ = std::make_unique<LoopModel>(1024);
+    for (int file = 0; file < 3; ++file) {
+      std::ofstream out(loop_->folder.file("text" + std::to_string(file)));
+      for (int i = 0; i < 60; ++i) out << "file " << file << " line " << i * i << " of some text\n";
+    }
+    std::filesystem::create_directories(loop_->folder.path() / "data");
+    for (int file = 0; file < 3; ++file)
+      std::filesystem::rename(loop_->folder.file("text" + std::to_string(file)),
+                              loop_->folder.path() / "data" / std::to_string(file));
+  }
+  static void TearDownTestSuite() { loop_.reset(); }
+
+  static EvalOptions options() {
+    return {.presses = {"snapkv(window=16)", "adakv(knorm)"},
+            .removed = {0.5, 0.75},
+            .data = (loop_->folder.path() / "data").string(),
+            .documents = 2,
+            .context_tokens = 400,
+            .continuation_tokens = 60,
+            .examples = 1,
+            .lengths = {600},
+            .query_aware = true};
+  }
+  static EvalResult run(const EvalOptions& options) {
+    return evaluate(loop_->model, loop_->compute, options, [](int, int, const std::string&) {});
+  }
+  static void expect_error(const EvalOptions& options, Code code, const std::string& part) {
+    try {
+      run(options);
+      ADD_FAILURE() << "no error: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code) << error.what();
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+
+ private:
+  static inline std::unique_ptr<LoopModel> loop_;
+};
+
+TEST_F(Evaluate, MeasuresEveryMethodAtTheSameBytes) {
+  const EvalResult result = run(options());
+  ASSERT_EQ(result.text.documents.size(), 2u);
+  ASSERT_EQ(result.text.rows.size(), 2u * 4u);
+  for (const TextRow& row : result.text.rows) {
+    SCOPED_TRACE(row.press);
+    ASSERT_EQ(row.nll.size(), 2u);
+    EXPECT_EQ(row.resident.tokens, 2 * 60);
+    const TextFigures figures = text_figures(result.text, row, 1);
+    EXPECT_EQ(figures.resident.on_fewer_rows, 1.0);
+    EXPECT_TRUE(figures.resident.valid);
+    EXPECT_LE(figures.resident.of_full, 1.02 * (1.0 - row.removed) + 0.02);
+    EXPECT_GT(figures.kl, 0);
+  }
+  // Three kinds of task, each with and without the question known.
+  EXPECT_EQ(result.tasks.size(), 6u);
+  for (const TaskResult& task : result.tasks) EXPECT_EQ(task.full_exact.size(), 1u);
+}
+
+TEST_F(Evaluate, SameSeedSameResult) {
+  EvalOptions wish = options();
+  wish.examples = 0;
+  nlohmann::json first = report_json(run(wish)), again = report_json(run(wish));
+  first.erase("seconds");
+  again.erase("seconds");
+  EXPECT_EQ(first, again);
+  wish.seed = 2;
+  EXPECT_NE(first["text"], report_json(run(wish))["text"]);
+}
+
+TEST_F(Evaluate, SaysWhatIsWrongBeforeItWorks) {
+  const auto with = [](auto change) {
+    EvalOptions wish = options();
+    change(wish);
+    return wish;
+  };
+  expect_error(with([](EvalOptions& o) { o.presses = {"snapkw"}; }), Code::not_found, "snapkw");
+  for (const double removed : {0.0, 1.0, -0.1, 1.5, std::nan("")})
+    expect_error(with([&](EvalOptions& o) { o.removed = {0.5, removed}; }), Code::bad_request, "--removed");
+  expect_error(with([](EvalOptions& o) { o.removed = {}; }), Code::bad_request, "--removed");
+  expect_error(with([](EvalOptions& o) { o.context_tokens = 990; }), Code::context_too_long, "--context 990");
+  expect_error(with([](EvalOptions& o) {
+                 o.lengths = {600, 1025};
+               }),
+               Code::context_too_long, "--lengths 1025");
+  expect_error(with([](EvalOptions& o) { o.lengths = {100}; }), Code::bad_request, "--lengths");
+  expect_error(with([](EvalOptions& o) { o.lengths = {}; }), Code::bad_request, "--lengths");
+  expect_error(with([](EvalOptions& o) { o.context_tokens = 5; }), Code::bad_request, "--context");
+  expect_error(with([](EvalOptions& o) { o.continuation_tokens = 0; }), Code::bad_request, "--continuation");
+  expect_error(with([](EvalOptions& o) { o.documents = o.examples = 0; }), Code::bad_request,
+               "--documents 0");
+  expect_error(with([](EvalOptions& o) { o.documents = -1; }), Code::bad_request, "--documents");
+  expect_error(with([](EvalOptions& o) { o.kv_type = "int3"; }), Code::bad_request, "int3");
+  expect_error(with([](EvalOptions& o) { o.data += "/nowhere"; }), Code::not_found, "--data");
+}
+
+TEST_F(Evaluate, TextsThatAreTooShort) {
+  EvalOptions wish = options();
+  std::ofstream(wish.data + "/../short.jsonl") << R"({"text": "only a few words"})" << '\n';
+  wish.data += "/../short.jsonl";
+  expect_error(wish, Code::bad_request, "none has 461 tokens");
+}
+
+}  // namespace
+}  // namespace fastcache::eval

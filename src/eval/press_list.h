@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which methods are compared. Pure functions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/hparams.h"
+#include "press/params.h"
+#include "press/press.h"
+
+namespace fastcache::eval {
+
+struct Method {
+  std::string name;           // as the user wrote it, or as the catalogue has it
+  press::PressParams params;  // parsed, without ratio and budget
+  press::PressNeeds needs;
+};
+
+// Random and StreamingLLM come first and are always there: what every method has to beat at the same bytes.
+// texts: as press_string.h reads them, without ratio and budget. Empty: everything in the catalogue that
+// takes a ratio and that an evaluation can feed; wrappers with the press that their authors wrap. Throws
+// Error: not_found, bad_request, unsupported.
+std::vector<Method> choose_methods(const std::vector<std::string>& texts, const model::HParams& hparams,
+                                   uint64_t seed);
+
+// Of all methods together: one prefill serves them all. Throws Error (bad_request) where two of them want
+// statistics of the queries over different tokens.
+press::PressNeeds needs_of(const std::vector<Method>& methods);
+
+// Simple means: no score at all, or one that looks at nothing but keys.
+bool is_simple_baseline(const Method& method);
+
+}  // namespace fastcache::eval

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eval/text_quality.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "eval/score.h"
+
+namespace fastcache::eval {
+namespace {
+
+void note(Resident& resident, const Compressed& compressed) {
+  resident.bytes.push_back(static_cast<double>(compressed.bytes));
+  resident.ratios.push_back(compressed.ratio);
+}
+
+// One document: everything that is measured on it.
+class DocumentRun {
+ public:
+  DocumentRun(Workbench& bench, const EvalOptions& options, std::span<const model::Token> tokens,
+              const press::PressNeeds& needs)
+      : bench_(bench),
+        continuation_(tokens.subspan(static_cast<size_t>(options.context_tokens))),
+        context_(bench.read(tokens.first(static_cast<size_t>(options.context_tokens)), needs)) {}
+
+  void add_references(TextResult& result) {
+    result.full_bytes.push_back(static_cast<double>(resident_bytes(context_.sequence)));
+    kv::Sequence full = context_.sequence.fork();
+    reference_ = score_reference(bench_, full, continuation_);
+    result.full_nll.push_back(reference_.nll);
+    kv::Sequence window = bench_.window(context_, kWindowFirst, kWindowLast);
+    const Score least = score(bench_, window, continuation_, reference_);
+    result.window_nll.push_back(least.nll);
+    result.window_kl.push_back(least.kl);
+    result.window_top1.push_back(least.top1);
+  }
+
+  void add(const Method& method, size_t target_bytes, TextRow& row) {
+    Compressed compressed = bench_.compress_to(context_, method.params, row.removed, target_bytes);
+    note(row.resident, compressed);
+    const Score found = score(bench_, compressed.sequence, continuation_, reference_);
+    row.nll.push_back(found.nll);
+    row.kl.push_back(found.kl);
+    row.top1.push_back(found.top1);
+    row.resident.tokens += found.n_tokens;
+    row.resident.tokens_on_fewer_rows += found.n_on_fewer_rows;
+  }
+
+ private:
+  Workbench& bench_;
+  std::span<const model::Token> continuation_;
+  Context context_;
+  Reference reference_;
+};
+
+}  // namespace
+
+size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {
+  const int kept = press::Budget{.ratio = removed}.rows_kept(n_tokens, 0);
+  const int rows = bench.shape().rows();
+  return static_cast<size_t>((kept + rows - 1) / rows) * static_cast<size_t>(bench.shape().n_heads()) *
+         bench.pool().page_bytes();
+}
+
+TextResult measure_text(Workbench& bench, const std::vector<Method>& methods,
+                        std::span<const TokenText> texts, const EvalOptions& options,
+                        const Progress& progress) {
+  TextResult result;
+  result.target_bytes.resize(options.removed.size());
+  for (const double removed : options.removed)
+    for (const Method& method : methods)
+      result.rows.push_back(
+          {.press = method.name, .simple_baseline = is_simple_baseline(method), .removed = removed});
+  const press::PressNeeds needs = needs_of(methods);
+  for (const TokenText& text : texts) {
+    const int done = static_cast<int>(result.documents.size()), of = static_cast<int>(texts.size());
+    progress(done, of, fmt::format("text {}", text.name));
+    result.documents.push_back(text.name);
+    DocumentRun run(bench, options, text.tokens, needs);
+    run.add_references(result);
+    size_t row = 0;
+    for (size_t i = 0; i < options.removed.size(); ++i) {
+      const size_t target = even_bytes(bench, options.context_tokens, options.removed[i]);
+      result.target_bytes[i].push_back(static_cast<double>(target));
+      for (const Method& method : methods) {
+        progress(done, of, fmt::format("text, {:g} % removed, {}", 100 * options.removed[i], method.name));
+        run.add(method, target, result.rows[row++]);
+      }
+    }
+  }
+  return result;
+}
+
+}  // namespace fastcache::eval

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What presses want of a prompt's queries, gathered while its steps run: make_record(), then around each step
+// expect_step() and observe_step(). Owner: the engine thread, between steps.
+#pragma once
+
+#include "base/compute_pool.h"
+#include "kv/page_pool.h"
+#include "kv/sequence.h"
+#include "model/query_record.h"
+#include "press/press.h"
+
+namespace fastcache::press {
+
+struct RecordedTokens {
+  int first = 0;  // > 0: the rows in front were there before and bring no queries
+  int end = 0;    // of the prompt
+};
+
+// Memory for what `needs` asks for; what it does not ask for stays empty.
+model::QueryRecord make_record(const PressNeeds& needs, const attention::AttentionShape& shape, int n_layers,
+                               RecordedTokens tokens);
+
+// Before a step that computes these tokens.
+void expect_step(model::QueryRecord& record, int n_layers, RecordedTokens step);
+
+// After it: what the sequence's rows received of its queries. later_turn: rows that a press kept earlier are
+// no candidates (CompressJob::new_rows_only).
+void observe_step(const kv::PagePool& pool, const kv::Sequence& sequence, bool later_turn,
+                  ComputePool& threads, model::QueryRecord& record);
+
+}  // namespace fastcache::press

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Quantised pages by VDPBF16PS. Codes less their centre are whole numbers that bf16 holds exactly, so they
-// are widened in registers, a pair of channels (K) or of rows (V) at a time: by a table of 32 entries, in which
-// the bits above a code do not matter. The scales of K's channels go into q, page by page, those of V's rows
-// into the weights; what the zeros add is one number for a query row.
+// are widened in registers, a pair of channels (K) or of rows (V) at a time: by a table of 32 entries, in
+// which the bits above a code do not matter. The scales of K's channels go into q, page by page, those of V's
+// rows into the weights; what the zeros add is one number for a query row.
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -221,10 +221,10 @@ void add_values_quantized(const CacheGroup& group, const QueryBlock& block,
   }
 }
 
-#define FC_FOR_TYPE(type)                                                                                     \
-  template void find_scores_quantized<type>(const CacheGroup&, const QueryBlock&, float (*)[kGroupRows]);     \
-  template void add_values_quantized<type>(const CacheGroup&, const QueryBlock&,                              \
-                                           const uint16_t (*)[kGroupRows], const float*);
+#define FC_FOR_TYPE(type)                                                                                \
+  template void find_scores_quantized<type>(const CacheGroup&, const QueryBlock&, float(*)[kGroupRows]); \
+  template void add_values_quantized<type>(const CacheGroup&, const QueryBlock&,                         \
+                                           const uint16_t(*)[kGroupRows], const float*);
 FC_FOR_TYPE(KvType::q8)
 FC_FOR_TYPE(KvType::q4)
 FC_FOR_TYPE(KvType::q2)

@@ -12,7 +12,6 @@
 namespace fastcache::attention {
 namespace {
 
-
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int kRounds = 10;  // ten times slower
 #else

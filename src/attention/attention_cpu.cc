@@ -15,8 +15,8 @@ namespace {
 
 using kv::KvType;
 
-// Channel c of the K rows of one page (of all slots, where it is quantised), and channels of one V row, as floats (int8 without its scale).
-// Codes, less their centre, of up to 64 rows of one channel.
+// Channel c of the K rows of one page (of all slots, where it is quantised), and channels of one V row, as
+// floats (int8 without its scale). Codes, less their centre, of up to 64 rows of one channel.
 template <KvType type>
 void load_codes(const CacheGroup& group, int c, int n, float* rows) {
   const kv::QuantizedLayout layout = kv::quantized_layout(type, group.head_dim);

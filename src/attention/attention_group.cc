@@ -94,8 +94,7 @@ void set_quantized_factors(TableGroup& group, const kv::TableEntry& entry, Group
     std::memcpy(&step, group.cache.pages[0] + layout.row_steps_at() + sizeof(step) * (first + slot),
                 sizeof(step));
     factors.v_factor[slot] = bf16_to_f32(step.scale);
-    factors.v_offset[slot] =
-        factors.v_factor[slot] * (static_cast<float>(step.zero) / 16 + layout.centre());
+    factors.v_offset[slot] = factors.v_factor[slot] * (static_cast<float>(step.zero) / 16 + layout.centre());
   }
   group.cache.v_factor = factors.v_factor;
   group.cache.v_offset = factors.v_offset;

@@ -42,10 +42,10 @@ struct CacheGroup {
       {};                           // what to prefetch; the pages themselves where there is nothing
   const float* k_factor = nullptr;  // [kGroupRows] each, or null
   const float* v_factor = nullptr;
-  const float* bias = nullptr;  // times log2(e)
-  int first_row = 0;            // quantised pages: where in the page the group begins, and
+  const float* bias = nullptr;      // times log2(e)
+  int first_row = 0;                // quantised pages: where in the page the group begins, and
   const float* v_offset = nullptr;  // [kGroupRows]: V = v_factor * (code - centre) + v_offset
-  float softcap = 0.0f;         // times log2(e); 0 = none. Then q holds 2/softcap as well
+  float softcap = 0.0f;             // times log2(e); 0 = none. Then q holds 2/softcap as well
 };
 
 // Query rows as the kernel packed them, and their state. Scores are in powers of two: q is scaled by log2(e).
@@ -64,7 +64,8 @@ struct AttentionKernel {
   const char* name;
   Isa isa;
   // rows: [n_rows, head_dim], scaled. packed: packed_bytes() for each row of the block, 64-byte aligned.
-  void (*pack[kv::kKvTypes])(const float* rows, int n_rows, int head_dim, void* packed) noexcept;  // by KvType
+  void (*pack[kv::kKvTypes])(const float* rows, int n_rows, int head_dim,
+                             void* packed) noexcept;                                      // by KvType
   void (*step[kv::kKvTypes])(const CacheGroup& group, const QueryBlock& block) noexcept;  // by KvType
   // total = total * total_factor + part * part_factor
   void (*fold)(float* total, float total_factor, const float* part, float part_factor, int n) noexcept;

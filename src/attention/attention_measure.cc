@@ -121,8 +121,7 @@ void Setup::fill_pages() {
       for (size_t c = 0; c < head_dim; ++c) {
         row[c] = std::cos(static_cast<float>(id * 977 + c * 13) + static_cast<float>(r));
       }
-      if (!kv::is_quantized(shape_.type))
-        kv::write_row(page, shape_.type, shape_.head_dim, r, row, row);
+      if (!kv::is_quantized(shape_.type)) kv::write_row(page, shape_.type, shape_.head_dim, r, row, row);
     }
     if (kv::is_quantized(shape_.type))
       kv::quantize_page(page, shape_.type, shape_.head_dim, n_rows, rows.data(), rows.data());

@@ -158,7 +158,7 @@ inline void AttentionCase::add_entry(std::vector<kv::TableEntry>& entries, int f
   if (old && shape.deltas && integer(0, 2) == 0) entry.position_delta = integer(-40, 40);
   if (old && shape.deltas && !entries.empty() && integer(0, 2) == 0)
     entry.position_delta = entries.back().position_delta;
-  if (shape.extras && integer(0, 2) == 0) 
+  if (shape.extras && integer(0, 2) == 0)
     entry.extras = random_extras(kv::rows_per_page(entry.type, shape.head_dim));
   entries.push_back(entry);
 }

@@ -11,10 +11,11 @@
 //
 // All have the same payload: 64 * head_dim bytes (4 KiB where head_dim is 64), so that one free list serves
 // all. A sequence's own type is one of the first three; the quantised ones are filled once, a page at a time,
-// when a head changes its format, and any pool takes them. bf16: K holds pairs of channels (VDPBF16PS over channels), V pairs of rows. int8: symmetric, x
-// = code * scale of the row; K holds groups of four channels as code + 128 (unsigned, for VPDPBUSD), V groups
-// of four rows as signed codes (for VPDPBUSD by unsigned weights). Rows that were never written hold zeros
-// (or, in int8, any code with scale 0): kernels may read them, but never let them count.
+// when a head changes its format, and any pool takes them. bf16: K holds pairs of channels (VDPBF16PS over
+// channels), V pairs of rows. int8: symmetric, x = code * scale of the row; K holds groups of four channels
+// as code + 128 (unsigned, for VPDPBUSD), V groups of four rows as signed codes (for VPDPBUSD by unsigned
+// weights). Rows that were never written hold zeros (or, in int8, any code with scale 0): kernels may read
+// them, but never let them count.
 #pragma once
 
 #include <cassert>

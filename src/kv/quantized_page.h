@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of a quantised page: codes of 8, 4 or 2 bits, K with a scale and a zero for each channel over the
-// page's rows, V with those of each row over its channels. x = scale * (code + zero / 16).
-// source: KIVI, arXiv 2402.02750 (which groups are scaled together)
+// The inside of a quantised page: codes of 8, 4 or 2 bits, K with a scale and a zero for each channel over
+// the page's rows, V with those of each row over its channels. x = scale * (code + zero / 16). source: KIVI,
+// arXiv 2402.02750 (which groups are scaled together)
 //
 //   type  rows (head_dim 64, 128)  K                          V
 //   q8     28,  28                 u32 [head_dim/4][rows]     u32 [rows/4][head_dim]
@@ -13,9 +13,9 @@
 // i / 2 * bits of the word's lower half if i is even, of the upper half if odd. So one shift brings a pair to
 // the two halves, as VDPBF16PS wants them.
 //
-// zero counts sixteenths of a step: a scale rounded up to bf16 and a coarse zero cost a sixteenth of a step of
-// the range, and any group, far from 0 or not, is stored within half a step. Codes are always finite numbers,
-// so a kernel may read rows that nobody wrote or that were cut off; it hides them, as everywhere.
+// zero counts sixteenths of a step: a scale rounded up to bf16 and a coarse zero cost a sixteenth of a step
+// of the range, and any group, far from 0 or not, is stored within half a step. Codes are always finite
+// numbers, so a kernel may read rows that nobody wrote or that were cut off; it hides them, as everywhere.
 #pragma once
 
 #include "base/bf16.h"
@@ -33,8 +33,8 @@ struct QuantizedLayout {
   int bits = 0;
   int rows = 0;
 
-  int word_channels() const { return 32 / bits; }           // in a word of K
-  int unit_rows() const { return bits == 8 ? 4 : 8; }       // in a word of V
+  int word_channels() const { return 32 / bits; }      // in a word of K
+  int unit_rows() const { return bits == 8 ? 4 : 8; }  // in a word of V
   int value_word_bytes() const { return bits == 2 ? 2 : 4; }
   size_t values_at() const { return static_cast<size_t>(head_dim) * rows * bits / 8; }
   size_t row_steps_at() const { return page_payload_bytes(head_dim) - sizeof(QuantStep) * rows; }

@@ -51,7 +51,8 @@ std::vector<float> random_rows(int n, int head_dim, std::mt19937_64& random) {
   std::vector<float> size(head_dim), middle(head_dim), rows;
   for (int d = 0; d < head_dim; ++d) {
     size[d] = std::exp2(static_cast<float>(static_cast<int>(random() % 30)) - 15.0f);
-    middle[d] = size[d] * static_cast<float>(random() % 3 == 0 ? static_cast<int>(random() % 3000) - 1500 : 0);
+    middle[d] =
+        size[d] * static_cast<float>(random() % 3 == 0 ? static_cast<int>(random() % 3000) - 1500 : 0);
   }
   for (int r = 0; r < n; ++r)
     for (int d = 0; d < head_dim; ++d) rows.push_back(middle[d] + size[d] * normal(random));
@@ -136,7 +137,8 @@ TEST(QuantizedPage, CodesLieWhereTheHeaderSays) {
     };
     for (int r = 0; r < layout.rows; ++r)
       for (int d = 0; d < 32; ++d) {
-        const int group = layout.word_channels(), unit = layout.unit_rows(), bytes = layout.value_word_bytes();
+        const int group = layout.word_channels(), unit = layout.unit_rows(),
+                  bytes = layout.value_word_bytes();
         const QuantStep channel = page.step(layout.channel_steps_at() + 4 * d);
         const QuantStep row = page.step(layout.row_steps_at() + 4 * r);
         EXPECT_EQ(value(4 * (d / group * layout.rows + r), 4, d % group, channel), read_k[r * 32 + d]);

@@ -72,8 +72,8 @@ std::vector<Target> plan_targets(const HeadTable& head, const Rows& rows, int he
 
 // What the targets leave of the old table.
 struct Leftover {
-  size_t n_made = 0;         // targets that are new pages
-  std::vector<PageId> own;   // old pages that nobody wants any more, neither here nor elsewhere
+  size_t n_made = 0;        // targets that are new pages
+  std::vector<PageId> own;  // old pages that nobody wants any more, neither here nor elsewhere
 };
 
 Leftover leftover(const HeadTable& head, std::span<const Target> targets, const PagePool& pool) {
@@ -130,7 +130,8 @@ void Sequence::make_page(const HeadTable& head, std::span<const int32_t> rows, K
   if (!is_quantized(type)) {
     for (size_t r = 0; r < rows.size(); ++r) {
       const RowPlace from = head.place(rows[r]);
-      copy_row(pool_->page(head.entries[from.entry].page), from.row, page, static_cast<int>(r), type, head_dim);
+      copy_row(pool_->page(head.entries[from.entry].page), from.row, page, static_cast<int>(r), type,
+               head_dim);
     }
     return;
   }

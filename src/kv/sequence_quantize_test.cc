@@ -199,7 +199,8 @@ TEST(Quantize, AnyOrderOfChangesKeepsTheBooks) {
           for (size_t r = 0; r < rows.size(); ++r) {
             const TestRow now = stored_row(sequence.row(0, 0, static_cast<int>(r)));
             if (is_quantized(sequence.row(0, 0, static_cast<int>(r)).type))
-              ASSERT_LE(difference(now, before[rows[r]]), 2 * worst_error(KvType::q2));  // ranges grow a little
+              ASSERT_LE(difference(now, before[rows[r]]),
+                        2 * worst_error(KvType::q2));  // ranges grow a little
             else
               ASSERT_EQ(now, before[rows[r]]);
           }

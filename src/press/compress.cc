@@ -110,13 +110,11 @@ CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHea
   const auto free_before = static_cast<int64_t>(job.pool->free_pages());
   for (PlannedHead& planned : plan) {
     assert(job.sequence->rows_held(planned.layer, planned.head) == planned.n_before);
-    const bool done =
-        planned.n_quantized == 0
-            ? job.sequence->keep_rows(planned.layer, planned.head, planned.rows)
-            : job.sequence->quantize_rows(planned.layer, planned.head, planned.rows, planned.n_quantized,
-                                          planned.type);
-    if (!done)
-      result.uncommitted.push_back(std::move(planned));
+    const bool done = planned.n_quantized == 0
+                          ? job.sequence->keep_rows(planned.layer, planned.head, planned.rows)
+                          : job.sequence->quantize_rows(planned.layer, planned.head, planned.rows,
+                                                        planned.n_quantized, planned.type);
+    if (!done) result.uncommitted.push_back(std::move(planned));
   }
   const auto pages_freed = static_cast<int64_t>(job.pool->free_pages()) - free_before;
   result.bytes_freed = pages_freed * static_cast<int64_t>(job.pool->page_bytes());

@@ -58,10 +58,11 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
     throw Error{Code::unsupported, fmt::format("press '{}' is said for {} layers; the model has {}", press,
                                                needs.n_layers, delivered.n_layers)};
   if (needs.page_bits != 0 && needs.page_bits >= delivered.page_bits)
-    throw Error{Code::unsupported,
-                fmt::format("press '{}' makes elements of {} bits, and those of the cache have {} already; it "
-                            "takes fewer bits, or a cache of more (--kv-type)",
-                            press, needs.page_bits, delivered.page_bits)};
+    throw Error{
+        Code::unsupported,
+        fmt::format("press '{}' makes elements of {} bits, and those of the cache have {} already; it "
+                    "takes fewer bits, or a cache of more (--kv-type)",
+                    press, needs.page_bits, delivered.page_bits)};
 }
 
 std::vector<std::string> need_names(const PressNeeds& needs) {

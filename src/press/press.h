@@ -35,7 +35,7 @@ struct PressNeeds {
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
   int n_layers = 0;                // a model of exactly that many; 0 = any
-  int page_bits = 0;               // of the elements that it makes, at most: the cache's own have more; 0 = none
+  int page_bits = 0;  // of the elements that it makes, at most: the cache's own have more; 0 = none
 
   bool looks_at_all_queries() const { return query_statistics || received_attention; }
   bool looks_at_queries() const { return last_queries > 0 || looks_at_all_queries(); }

@@ -18,10 +18,10 @@ constexpr int kOwnType = 16;  // bits of a layer that stays as it is
 // Throws Error (bad_request).
 int checked_bits(double bits, bool of_layer) {
   if (bits == 2 || bits == 4 || bits == 8 || (of_layer && bits == kOwnType)) return static_cast<int>(bits);
-  throw Error{Code::bad_request, fmt::format("press 'quantized': {} = {} must be {}",
-                                             of_layer ? "a number of layer_bits" : "bits", bits,
-                                             of_layer ? "2, 4, 8, or 16 for a layer that stays as it is"
-                                                      : "2, 4 or 8")};
+  throw Error{
+      Code::bad_request,
+      fmt::format("press 'quantized': {} = {} must be {}", of_layer ? "a number of layer_bits" : "bits", bits,
+                  of_layer ? "2, 4, 8, or 16 for a layer that stays as it is" : "2, 4 or 8")};
 }
 
 kv::KvType type_of(int bits) {
@@ -79,18 +79,19 @@ constexpr PressNumber kNumbers[] = {
 }  // namespace
 
 extern const PressRow kQuantized;
-constinit const PressRow kQuantized{
-    .name = "quantized",
-    .make = [](const PressParams& p) -> std::unique_ptr<Press> {
-      std::vector<int> layer_bits;
-      if (const auto list = p.lists.find("layer_bits"); list != p.lists.end())
-        for (const double bits : list->second) layer_bits.push_back(checked_bits(bits, true));
-      return std::make_unique<Quantized>(checked_bits(p.number("bits"), false), std::move(layer_bits),
-                                         static_cast<int>(p.number("residual")));
-    },
-    .numbers = kNumbers,
-    .removes = false,
-    .summary = "keeps everything, in fewer bits",
-    .plain_scores = false};
+constinit const PressRow kQuantized{.name = "quantized",
+                                    .make = [](const PressParams& p) -> std::unique_ptr<Press> {
+                                      std::vector<int> layer_bits;
+                                      if (const auto list = p.lists.find("layer_bits"); list != p.lists.end())
+                                        for (const double bits : list->second)
+                                          layer_bits.push_back(checked_bits(bits, true));
+                                      return std::make_unique<Quantized>(
+                                          checked_bits(p.number("bits"), false), std::move(layer_bits),
+                                          static_cast<int>(p.number("residual")));
+                                    },
+                                    .numbers = kNumbers,
+                                    .removes = false,
+                                    .summary = "keeps everything, in fewer bits",
+                                    .plain_scores = false};
 
 }  // namespace fastcache::press

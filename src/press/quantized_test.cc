@@ -35,9 +35,14 @@ size_t pages_of(const Sequence& sequence, int layer, int head) {
 }
 
 TEST(Quantized, LeavesAtLeastTheResidualAndWholePagesOfIt) {
-  for (const auto& [n, residual, expected] :
-       {std::tuple{300, 128, 160}, {300, 0, 288}, {304, 0, 304}, {300, 300, 0}, {300, 285, 0}, {300, 284, 16},
-        {15, 0, 0}, {1, 0, 0}}) {
+  for (const auto& [n, residual, expected] : {std::tuple{300, 128, 160},
+                                              {300, 0, 288},
+                                              {304, 0, 304},
+                                              {300, 300, 0},
+                                              {300, 285, 0},
+                                              {300, 284, 16},
+                                              {15, 0, 0},
+                                              {1, 0, 0}}) {
     PagePool pool{kv::test_pool(200)};
     Sequence sequence{pool, kShape};
     ASSERT_TRUE(append_story(sequence, n, 1));

@@ -164,7 +164,8 @@ TEST(Wrappers, NeedWhatTheirPressesNeed) {
 }
 
 TEST(Needs, WhatARequestCannotDeliverIsNamed) {
-  const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3, .page_bits = 16};
+  const PressNeeds pages{
+      .keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3, .page_bits = 16};
   PressNeeds delivered = pages;
   delivered.last_queries = 64;
   delivered.query_statistics = true;

@@ -50,7 +50,7 @@ void check_numbers(const Request& request) {
 }
 
 // What any request of ours gives a press.
-press::PressNeeds delivered_needs(const model::Hparams& hparams, kv::KvType kv_type) {
+press::PressNeeds delivered_needs(const model::HParams& hparams, kv::KvType kv_type) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,

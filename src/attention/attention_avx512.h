@@ -30,6 +30,13 @@ struct alignas(64) Int8Weights {
 void add_values_bf16(const CacheGroup& group, const QueryBlock& block, const uint16_t (*weights)[kGroupRows]);
 void add_values_int8(const CacheGroup& group, const QueryBlock& block, const Int8Weights& weights);
 
+// attention_avx512_quantized.cc. offsets: [block.n_rows], what V's zeros add to every channel.
+template <kv::KvType type>
+void find_scores_quantized(const CacheGroup& group, const QueryBlock& block, float (*scores)[kGroupRows]);
+template <kv::KvType type>
+void add_values_quantized(const CacheGroup& group, const QueryBlock& block,
+                          const uint16_t (*weights)[kGroupRows], const float* offsets);
+
 }  // namespace fastcache::attention::avx512
 
 // The same for int8 pages: [kInt8TileRows][4].

@@ -12,8 +12,6 @@
 namespace fastcache::attention {
 namespace {
 
-constexpr kv::KvType kTypes[] = {kv::KvType::f32, kv::KvType::bf16, kv::KvType::int8};
-
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int kRounds = 10;  // ten times slower
 #else
@@ -27,7 +25,7 @@ CaseShape random_shape(std::mt19937_64& random) {
                   .head_dim = 16 * pick(1, 9),
                   .n_kv_heads = pick(1, 3),
                   .group = pick(1, 9),
-                  .type = kTypes[pick(0, 2)],
+                  .type = static_cast<kv::KvType>(pick(0, kv::kKvTypes - 1)),
                   .old_rows = {},
                   .new_rows = {}};
   const int n_sequences = pick(1, 4);

@@ -149,8 +149,9 @@ namespace fastcache::attention {
 constinit const AttentionKernel kAttentionCpuAvx2{
     .name = "cpu_avx2",
     .isa = Isa::avx2,
-    .pack = {pack_f32_avx2, pack_f32_avx2, pack_f32_avx2},
-    .step = {step_f32_avx2, step_bf16, step_int8},
+    .pack = {pack_f32_avx2, pack_f32_avx2, pack_f32_avx2, pack_plain, pack_plain, pack_plain},
+    .step = {step_f32_avx2, step_bf16, step_int8, step_quantized<kv::KvType::q8>,
+             step_quantized<kv::KvType::q4>, step_quantized<kv::KvType::q2>},
     .fold = fold_avx2,
 };
 }  // namespace fastcache::attention

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AVX-512 with VNNI and BF16: softmax of the scores in f32, weights rounded to bf16, or to 16 bits below the
-// row's largest for int8 pages. f32 pages go to the AVX2
-// kernel: nothing here would be faster with the same exactness.
+// row's largest for int8 pages. f32 pages go to the AVX2 kernel: nothing here would be faster with the same
+// exactness.
 #include <limits>
 #include <type_traits>
 
@@ -30,6 +30,13 @@ struct alignas(64) Int8Scratch {
   float scores[kBlockRows][kGroupRows];
   avx512::Int8Weights weights;
 };
+
+struct alignas(64) QuantizedScratch : Bf16Scratch {
+  float offsets[kBlockRows];  // weights * V's offsets
+};
+
+template <class Scratch>
+constexpr bool kHasOffsets = std::is_same_v<Scratch, QuantizedScratch>;
 
 template <class Scratch>  // pages of this type always have factors: the rows' scales
 constexpr bool kScaled = std::is_same_v<Scratch, Int8Scratch>;
@@ -128,6 +135,13 @@ void weigh_row(const CacheGroup& group, const QueryBlock& block, int row, Scratc
   float* lanes = block.lane_sum + row * kLanes;
   const __m512 sum = _mm512_add_ps(_mm512_add_ps(s[0], s[1]), _mm512_add_ps(s[2], s[3]));
   _mm512_storeu_ps(lanes, _mm512_add_ps(_mm512_loadu_ps(lanes), sum));
+  if constexpr (kHasOffsets<Scratch>) {
+    __m512 offset = _mm512_mul_ps(s[0], _mm512_load_ps(group.v_offset));
+#pragma GCC unroll 3
+    for (int c = 1; c < kChunks; ++c)
+      offset = _mm512_fmadd_ps(s[c], _mm512_load_ps(group.v_offset + c * kChunk), offset);
+    scratch.offsets[row] = _mm512_reduce_add_ps(offset);
+  }
   if constexpr (!plain || kScaled<Scratch>) {
     if (kScaled<Scratch> || group.v_factor != nullptr) {
 #pragma GCC unroll 4
@@ -143,7 +157,7 @@ void weigh(const CacheGroup& group, const QueryBlock& block, Scratch& scratch) {
   const bool plain = block.visible == nullptr && (kScaled<Scratch> || group.k_factor == nullptr) &&
                      group.bias == nullptr && !(group.softcap > 0);
   for (int row = 0; row < block.n_rows; ++row) {
-    if (plain)
+    if (plain && !kHasOffsets<Scratch>)
       weigh_row<true>(group, block, row, scratch);
     else
       weigh_row<false>(group, block, row, scratch);
@@ -164,6 +178,14 @@ void step_int8(const CacheGroup& group, const QueryBlock& block) noexcept {
   avx512::add_values_int8(group, block, scratch.weights);
 }
 
+template <kv::KvType type>
+void step_of_quantized(const CacheGroup& group, const QueryBlock& block) noexcept {
+  QuantizedScratch scratch;
+  avx512::find_scores_quantized<type>(group, block, scratch.scores);
+  weigh(group, block, scratch);
+  avx512::add_values_quantized<type>(group, block, scratch.weights, scratch.offsets);
+}
+
 }  // namespace
 }  // namespace fastcache::attention
 FC_TARGET_END
@@ -172,8 +194,9 @@ namespace fastcache::attention {
 constinit const AttentionKernel kAttentionCpuAvx512{
     .name = "cpu_avx512",
     .isa = Isa::avx512,
-    .pack = {pack_f32_avx2, avx512::pack_bf16, avx512::pack_int8},
-    .step = {step_f32_avx2, step_bf16, step_int8},
+    .pack = {pack_f32_avx2, avx512::pack_bf16, avx512::pack_int8, pack_plain, pack_plain, pack_plain},
+    .step = {step_f32_avx2, step_bf16, step_int8, step_of_quantized<kv::KvType::q8>,
+             step_of_quantized<kv::KvType::q4>, step_of_quantized<kv::KvType::q2>},
     .fold = fold_avx2,
 };
 }  // namespace fastcache::attention

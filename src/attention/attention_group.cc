@@ -5,6 +5,9 @@
 #include <cstring>
 #include <numbers>
 
+#include "base/bf16.h"
+#include "kv/quantized_page.h"
+
 namespace fastcache::attention {
 namespace {
 
@@ -80,6 +83,39 @@ void set_factors(TableGroup& group, const kv::PageMemory& pages, std::span<const
   if (bias) group.cache.bias = factors.bias;
 }
 
+// The steps of V's rows, times their extras; the kernel reads those of K's channels itself.
+void set_quantized_factors(TableGroup& group, const kv::TableEntry& entry, GroupFactors& factors) {
+  const kv::QuantizedLayout layout = kv::quantized_layout(group.type, group.cache.head_dim);
+  const int first = group.cache.first_row, n = group.end_row - group.begin_row;
+  std::fill(factors.v_factor + n, factors.v_factor + kGroupRows, 0.0f);
+  std::fill(factors.v_offset + n, factors.v_offset + kGroupRows, 0.0f);
+  for (int slot = 0; slot < n; ++slot) {
+    kv::QuantStep step;
+    std::memcpy(&step, group.cache.pages[0] + layout.row_steps_at() + sizeof(step) * (first + slot),
+                sizeof(step));
+    factors.v_factor[slot] = bf16_to_f32(step.scale);
+    factors.v_offset[slot] = factors.v_factor[slot] * (static_cast<float>(step.zero) / 16 + layout.centre());
+  }
+  group.cache.v_factor = factors.v_factor;
+  group.cache.v_offset = factors.v_offset;
+  if (entry.extras == nullptr) return;
+  const auto copy = [&](float* slots, const float* extra, float factor, const float*& to) {
+    if (extra == nullptr) return;
+    std::fill(slots, slots + kGroupRows, 0.0f);
+    for (int slot = 0; slot < n; ++slot) slots[slot] = extra[first + slot] * factor;
+    to = slots;
+  };
+  copy(factors.k_factor, entry.extras->k_factor, 1.0f, group.cache.k_factor);
+  copy(factors.bias, entry.extras->bias, kLog2e, group.cache.bias);
+  if (entry.extras->v_factor == nullptr) return;
+  for (int slot = 0; slot < n; ++slot) {
+    factors.v_factor[slot] *= entry.extras->v_factor[first + slot];
+    factors.v_offset[slot] *= entry.extras->v_factor[first + slot];
+  }
+}
+
+uint64_t low_bits(int n) { return n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1; }
+
 }  // namespace
 
 RowLimits row_limits(const AttentionShape& shape, const AttentionSequence& sequence, const kv::HeadRows& head,
@@ -92,13 +128,13 @@ RowLimits row_limits(const AttentionShape& shape, const AttentionSequence& seque
   return limits;
 }
 
-TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, size_t entry, size_t table_end,
+TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, TablePlace begin, size_t table_end,
                     GroupFactors& factors) {
   const std::span<const kv::TableEntry> entries = head.entries;
-  const kv::TableEntry& first = entries[entry];
+  const kv::TableEntry& first = entries[begin.entry];
   TableGroup group;
-  group.first_entry = group.end_entry = entry;
-  group.begin_row = static_cast<int>(first.first_row);
+  group.first_entry = group.end_entry = begin.entry;
+  group.begin_row = static_cast<int>(first.first_row) + begin.row;
   group.type = first.type;
   group.delta = first.position_delta;
   const size_t group_entries = static_cast<size_t>(entries_per_group(first.type));
@@ -113,16 +149,30 @@ TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, size_
   } while (group.end_entry < table_end && group.end_entry % group_entries != 0 &&
            entries[group.end_entry].type == group.type &&
            entries[group.end_entry].position_delta == group.delta);
+  group.next = {group.end_entry, 0};
+  if (group.end_row > group.begin_row + kGroupRows) {  // a part of a page
+    group.end_row = group.begin_row + kGroupRows;
+    group.next = {begin.entry, begin.row + kGroupRows};
+  }
+  group.cache.first_row = begin.row;
   group.full = group.end_row - group.begin_row == kGroupRows;
   group.cache.head_dim = batch.shape.head_dim;
   group.cache.n_entries = static_cast<int>(group.end_entry - group.first_entry);
   group.cache.softcap = batch.shape.softcap * kLog2e;
   set_pages(group, batch.pages, entries);
-  if (extras || group.type == kv::KvType::int8) set_factors(group, batch.pages, entries, bias, factors);
+  if (kv::is_quantized(group.type))
+    set_quantized_factors(group, first, factors);
+  else if (extras || group.type == kv::KvType::int8)
+    set_factors(group, batch.pages, entries, bias, factors);
   return group;
 }
 
 uint64_t visible_slots(const kv::HeadRows& head, const TableGroup& group, RowLimits limits) {
+  if (kv::is_quantized(group.type)) {  // rows side by side
+    const int n = group.end_row - group.begin_row;
+    const int begin = std::clamp(limits.begin - group.begin_row, 0, n);
+    return low_bits(std::clamp(limits.end - group.begin_row, begin, n)) & ~low_bits(begin);
+  }
   const int page_rows = kv::rows_per_page(group.type);
   uint64_t slots = 0;
   for (size_t i = group.first_entry; i < group.end_entry; ++i) {

@@ -18,8 +18,14 @@ struct RowLimits {  // visible rows of a head: [begin, end)
 RowLimits row_limits(const AttentionShape& shape, const AttentionSequence& sequence, const kv::HeadRows& head,
                      int query);
 
+struct TablePlace {
+  size_t entry = 0;
+  int row = 0;  // within the entry's page; not 0 only in pages that are larger than a group
+};
+
 struct TableGroup {
   CacheGroup cache;
+  TablePlace next;  // where the group behind this one begins
   size_t first_entry = 0;
   size_t end_entry = 0;
   int begin_row = 0;  // rows of the head that lie in it: [begin_row, end_row)
@@ -33,11 +39,12 @@ struct GroupFactors {
   alignas(64) float k_factor[kGroupRows];
   alignas(64) float v_factor[kGroupRows];
   alignas(64) float bias[kGroupRows];
+  alignas(64) float v_offset[kGroupRows];
 };
 
-// The group that starts at an entry, cut at table_end, at the group's absolute boundary, or where type or
+// The group that starts at a place, cut at table_end, at the group's absolute boundary, or where type or
 // delta changes. factors is filled where the group needs it, and then lives as long as the group.
-TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, size_t entry, size_t table_end,
+TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, TablePlace begin, size_t table_end,
                     GroupFactors& factors);
 
 // Bit s: slot s of the group holds a row within the limits.

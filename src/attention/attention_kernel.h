@@ -27,10 +27,13 @@ constexpr float kNoScore = -1e30f;   // running maximum before the first visible
 constexpr float kRaiseAbove = 8.0f;  // the running maximum follows only when passed by this much (powers of
                                      // two): weights stay below 2^8, and rescaling becomes rare
 
-constexpr int entries_per_group(kv::KvType type) { return kGroupRows / kv::rows_per_page(type); }
+// A quantised page is a group, or two.
+constexpr int entries_per_group(kv::KvType type) {
+  return kv::is_quantized(type) ? 1 : kGroupRows / kv::rows_per_page(type);
+}
 
 // Consecutive table entries of one type and one position_delta. Slot s is row s % rows_per_page of page
-// s / rows_per_page.
+// s / rows_per_page; of a quantised page row first_row + s.
 struct CacheGroup {
   int head_dim = 0;
   int n_entries = 0;
@@ -39,14 +42,17 @@ struct CacheGroup {
       {};                           // what to prefetch; the pages themselves where there is nothing
   const float* k_factor = nullptr;  // [kGroupRows] each, or null
   const float* v_factor = nullptr;
-  const float* bias = nullptr;  // times log2(e)
-  float softcap = 0.0f;         // times log2(e); 0 = none. Then q holds 2/softcap as well
+  const float* bias = nullptr;      // times log2(e)
+  int first_row = 0;                // quantised pages: where in the page the group begins, and
+  const float* v_offset = nullptr;  // [kGroupRows]: V = v_factor * (code - centre) + v_offset
+  float softcap = 0.0f;             // times log2(e); 0 = none. Then q holds 2/softcap as well
 };
 
 // Query rows as the kernel packed them, and their state. Scores are in powers of two: q is scaled by log2(e).
 struct QueryBlock {
   int n_rows = 0;                     // 1 .. kBlockRows
   int n_entries = 0;                  // pages of the group that at least one of the rows sees
+  int n_slots = kGroupRows;           // slots, ditto
   const void* q = nullptr;            // from pack()
   const uint64_t* visible = nullptr;  // [n_rows] bit s = slot s; null = all kGroupRows
   float* max = nullptr;               // [n_rows], kNoScore at first
@@ -58,8 +64,9 @@ struct AttentionKernel {
   const char* name;
   Isa isa;
   // rows: [n_rows, head_dim], scaled. packed: packed_bytes() for each row of the block, 64-byte aligned.
-  void (*pack[3])(const float* rows, int n_rows, int head_dim, void* packed) noexcept;  // by KvType
-  void (*step[3])(const CacheGroup& group, const QueryBlock& block) noexcept;           // by KvType
+  void (*pack[kv::kKvTypes])(const float* rows, int n_rows, int head_dim,
+                             void* packed) noexcept;                                      // by KvType
+  void (*step[kv::kKvTypes])(const CacheGroup& group, const QueryBlock& block) noexcept;  // by KvType
   // total = total * total_factor + part * part_factor
   void (*fold)(float* total, float total_factor, const float* part, float part_factor, int n) noexcept;
 };
@@ -67,6 +74,10 @@ struct AttentionKernel {
 constexpr size_t packed_bytes(int head_dim) { return sizeof(float) * static_cast<size_t>(head_dim) + 128; }
 
 extern const AttentionKernel kAttentionCpu;
+// The portable way over quantised pages, which serves kernels that have none of their own; q as it is.
+void pack_plain(const float* rows, int n_rows, int head_dim, void* packed) noexcept;
+template <kv::KvType type>
+void step_quantized(const CacheGroup& group, const QueryBlock& block) noexcept;  // q8, q4, q2
 #if defined(__x86_64__)
 extern const AttentionKernel kAttentionCpuAvx2;
 extern const AttentionKernel kAttentionCpuAvx512;

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/error.h"
+#include "kv/quantized_page.h"
 
 namespace fastcache::attention {
 namespace {
@@ -41,6 +42,8 @@ class Pages {  // memory as the pool has it: huge pages where the system gives t
   size_t bytes_ = 0;
 };
 
+int page_rows(const MeasureShape& shape) { return kv::rows_per_page(shape.type, shape.head_dim); }
+
 struct Table {                                       // of one (layer, sequence)
   std::vector<std::vector<kv::TableEntry>> entries;  // [n_kv_heads]
   std::vector<kv::HeadRows> heads;
@@ -66,8 +69,7 @@ class Setup {
 Setup::Setup(const MeasureShape& shape)
     : shape_(shape),
       pages_per_head_(
-          static_cast<size_t>((shape.depth + shape.n_queries + kv::rows_per_page(shape.type) - 1) /
-                              kv::rows_per_page(shape.type))),
+          static_cast<size_t>((shape.depth + shape.n_queries + page_rows(shape) - 1) / page_rows(shape))),
       n_pages_(pages_per_head_ * static_cast<size_t>(shape.n_layers * shape.n_sequences * shape.n_kv_heads)),
       pages_(n_pages_, shape.head_dim, shape.type) {
   fill_pages();
@@ -75,16 +77,16 @@ Setup::Setup(const MeasureShape& shape)
   std::iota(ids.begin(), ids.end(), kv::PageId{0});
   if (shape.shuffled) std::shuffle(ids.begin(), ids.end(), std::mt19937(1));
   const int n_rows = shape.depth + shape.n_queries;
-  const int page_rows = kv::rows_per_page(shape.type);
+  const int rows = page_rows(shape);
   tables_.resize(static_cast<size_t>(shape.n_layers * shape.n_sequences));
   size_t next = 0;
   for (Table& table : tables_) {
     for (int h = 0; h < shape.n_kv_heads; ++h) {
       std::vector<kv::TableEntry>& entries = table.entries.emplace_back();
-      for (int row = 0; row < n_rows; row += page_rows) {
+      for (int row = 0; row < n_rows; row += rows) {
         entries.push_back({.page = ids[next++],
                            .first_row = static_cast<uint32_t>(row),
-                           .rows_used = static_cast<uint16_t>(std::min(page_rows, n_rows - row)),
+                           .rows_used = static_cast<uint16_t>(std::min(rows, n_rows - row)),
                            .type = shape.type});
       }
     }
@@ -103,7 +105,8 @@ Setup::Setup(const MeasureShape& shape)
 
 void Setup::fill_pages() {
   const size_t head_dim = static_cast<size_t>(shape_.head_dim);
-  std::vector<float> row(head_dim);
+  const int n_rows = page_rows(shape_);
+  std::vector<float> rows(head_dim * static_cast<size_t>(n_rows));
   for (size_t id = 0; id < n_pages_; ++id) {
     const kv::PageRef page = pages_.memory().page(static_cast<kv::PageId>(id));
     if (id >= 64) {  // the same rows again: writing all of them would take longer than measuring
@@ -113,12 +116,15 @@ void Setup::fill_pages() {
         std::copy_n(from.side, kv::page_side_bytes(shape_.type) / sizeof(float), page.side);
       continue;
     }
-    for (int r = 0; r < kv::rows_per_page(shape_.type); ++r) {
+    for (int r = 0; r < n_rows; ++r) {
+      float* row = rows.data() + head_dim * static_cast<size_t>(r);
       for (size_t c = 0; c < head_dim; ++c) {
         row[c] = std::cos(static_cast<float>(id * 977 + c * 13) + static_cast<float>(r));
       }
-      kv::write_row(page, shape_.type, shape_.head_dim, r, row.data(), row.data());
+      if (!kv::is_quantized(shape_.type)) kv::write_row(page, shape_.type, shape_.head_dim, r, row, row);
     }
+    if (kv::is_quantized(shape_.type))
+      kv::quantize_page(page, shape_.type, shape_.head_dim, n_rows, rows.data(), rows.data());
   }
 }
 
@@ -144,7 +150,7 @@ void count_work(const MeasureShape& shape, Measured& measured) {
   measured.flop = layers * 4 * shape.head_dim * shape.n_heads * pairs;
   const double row_bytes =
       static_cast<double>(kv::page_payload_bytes(shape.head_dim) + kv::page_side_bytes(shape.type)) /
-      kv::rows_per_page(shape.type);
+      page_rows(shape);
   measured.bytes = layers * shape.n_kv_heads * (shape.depth + n) * row_bytes;
 }
 

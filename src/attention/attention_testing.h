@@ -15,6 +15,7 @@
 
 #include "attention/attention.h"
 #include "attention/attention_kernel.h"
+#include "kv/quantized_page.h"
 
 namespace fastcache::attention {
 
@@ -92,6 +93,7 @@ class AttentionCase {
   void add_sequence(int old_rows, int new_rows);
   void add_entry(std::vector<kv::TableEntry>& entries, int first_row, bool old);
   void add_rows(std::vector<kv::TableEntry>& entries, int n_rows, bool old);
+  void quantize(const kv::TableEntry& entry, std::vector<float>& k, std::vector<float>& v);
   kv::RowExtras* random_extras(int n_rows);
 
   std::mt19937_64 random_;
@@ -151,28 +153,47 @@ inline kv::RowExtras* AttentionCase::random_extras(int n_rows) {
 inline void AttentionCase::add_entry(std::vector<kv::TableEntry>& entries, int first_row, bool old) {
   kv::TableEntry entry{
       .page = take_page(), .first_row = static_cast<uint32_t>(first_row), .type = shape.type};
-  if (old && shape.mixed_types) entry.type = static_cast<kv::KvType>(integer(0, 2));
+  if (!old && kv::is_quantized(shape.type)) entry.type = kv::KvType::bf16;
+  if (old && shape.mixed_types) entry.type = static_cast<kv::KvType>(integer(0, kv::kKvTypes - 1));
   if (old && shape.deltas && integer(0, 2) == 0) entry.position_delta = integer(-40, 40);
   if (old && shape.deltas && !entries.empty() && integer(0, 2) == 0)
     entry.position_delta = entries.back().position_delta;
-  if (shape.extras && integer(0, 2) == 0) entry.extras = random_extras(kv::rows_per_page(entry.type));
+  if (shape.extras && integer(0, 2) == 0)
+    entry.extras = random_extras(kv::rows_per_page(entry.type, shape.head_dim));
   entries.push_back(entry);
+}
+
+inline void AttentionCase::quantize(const kv::TableEntry& entry, std::vector<float>& k,
+                                    std::vector<float>& v) {
+  kv::quantize_page(pages.page(entry.page), entry.type, shape.head_dim, entry.rows_used, k.data(), v.data());
+  k.clear();
+  v.clear();
 }
 
 inline void AttentionCase::add_rows(std::vector<kv::TableEntry>& entries, int n_rows, bool old) {
   int row = entries.empty() ? 0 : static_cast<int>(entries.back().first_row) + entries.back().rows_used;
-  bool tail_full = entries.empty() || (!old && shape.deltas);  // rows of one page share a delta
+  bool tail_full = entries.empty() || (!old && shape.deltas) ||  // rows of one page share a delta
+                   kv::is_quantized(entries.back().type);
   std::vector<float> k(static_cast<size_t>(shape.head_dim)), v(k.size());
+  std::vector<float> page_k, page_v;  // of a quantised page, which is written as a whole
   for (int i = 0; i < n_rows; ++i, ++row) {
-    if (tail_full || entries.back().rows_used == kv::rows_per_page(entries.back().type))
+    if (tail_full || entries.back().rows_used == kv::rows_per_page(entries.back().type, shape.head_dim)) {
+      if (!page_k.empty()) quantize(entries.back(), page_k, page_v);
       add_entry(entries, row, old);
+    }
     kv::TableEntry& tail = entries.back();
     for (float& x : k) x = normal();
     for (float& x : v) x = normal();
-    kv::write_row(pages.page(tail.page), tail.type, shape.head_dim, tail.rows_used, k.data(), v.data());
+    if (kv::is_quantized(tail.type)) {
+      page_k.insert(page_k.end(), k.begin(), k.end());
+      page_v.insert(page_v.end(), v.begin(), v.end());
+    } else {
+      kv::write_row(pages.page(tail.page), tail.type, shape.head_dim, tail.rows_used, k.data(), v.data());
+    }
     ++tail.rows_used;
     tail_full = old && shape.partial_pages && integer(0, 11) == 0;
   }
+  if (!page_k.empty()) quantize(entries.back(), page_k, page_v);
 }
 
 inline void AttentionCase::add_sequence(int old_rows, int new_rows) {

@@ -112,7 +112,9 @@ void TaskRun::run_group(const TableGroup& group) {
       for (int row = 0; row < block.n_rows; ++row)
         any |= visible[row] = visible_slots(head_, group, state_.limits[first + row]);
       if (any == 0) continue;
-      block.n_entries = (63 - std::countl_zero(any)) / kv::rows_per_page(group.type) + 1;
+      block.n_slots = 64 - std::countl_zero(any);
+      if (!kv::is_quantized(group.type))
+        block.n_entries = (block.n_slots - 1) / kv::rows_per_page(group.type) + 1;
       block.visible = visible;
     }
     block.q = state_.queries.block(first, batch_.shape.head_dim);
@@ -137,9 +139,9 @@ void TaskRun::run_split(size_t begin_entry, size_t end_entry) {
   std::fill_n(state_.max, unit_.n_rows, kNoScore);
   std::fill_n(state_.lane_sum, unit_.n_rows * kLanes, 0.0f);
   std::fill_n(acc_, static_cast<size_t>(unit_.n_rows) * head_dim_, 0.0f);
-  for (size_t entry = begin_entry; entry < end_entry;) {
-    const TableGroup group = group_at(batch_, head_, entry, end_entry, state_.factors);
-    entry = group.end_entry;
+  for (TablePlace at{begin_entry, 0}; at.entry < end_entry;) {
+    const TableGroup group = group_at(batch_, head_, at, end_entry, state_.factors);
+    at = group.next;
     if (group.begin_row >= any_.end) break;
     if (group.end_row > std::max(group.begin_row, any_.begin)) run_group(group);
   }

@@ -121,6 +121,12 @@ KernelReport measure_kernels(const model::GgufFile& file, const model::HParams& 
     shape.depth = depth;
     report.kernels.push_back(measure_paged_attention(shape, report.peak, compute));
   }
+  shape.n_sequences = shape.n_queries = 1;
+  shape.depth = 4096;
+  for (const kv::KvType quantized : {kv::KvType::q8, kv::KvType::q4, kv::KvType::q2}) {
+    shape.type = quantized;
+    report.kernels.push_back(measure_paged_attention(shape, report.peak, compute));
+  }
   return report;
 }
 

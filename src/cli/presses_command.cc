@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/output.h"
+#include "cli/tune_bits.h"
 #include "press/registry.h"
 
 namespace fastcache::cli {
@@ -33,7 +34,8 @@ std::string default_value(const PressNumber& number) {
 std::string usage(const PressRow& row) {
   std::vector<std::string> parts;
   if (row.wrap != nullptr) parts.emplace_back(row.max_inner > 1 ? "PRESS, PRESS, ..." : "PRESS");
-  for (const PressNumber& number : row.numbers) parts.push_back(default_value(number));
+  for (const PressNumber& number : row.numbers)
+    if (!number.may_lack) parts.push_back(default_value(number));
   if (row.removes && row.amount == Amount::own) parts.emplace_back("ratio | budget");
   if (own_needs(row).seed) parts.emplace_back("seed=0");
   return fmt::format("{}({})", row.name, fmt::join(parts, ", "));
@@ -45,9 +47,10 @@ std::string as_text() {
     text += fmt::format("{}\n    {}\n", usage(*row), row->summary);
     for (const PressNumber& number : row->numbers)
       text += fmt::format("    {}: {}; {} from {} to {}\n", number.name, number.help,
-                          number.list    ? "a list of numbers"
-                          : number.whole ? "a whole number"
-                                         : "a number",
+                          number.may_lack ? "a list of numbers, if wanted,"
+                          : number.list   ? "a list of numbers"
+                          : number.whole  ? "a whole number"
+                                          : "a number",
                           number.min, number.max);
     const std::vector<std::string> needs = press::need_names(own_needs(*row));
     if (!needs.empty()) text += fmt::format("    needs: {}\n", fmt::join(needs, ", "));
@@ -65,6 +68,7 @@ nlohmann::json as_json(const PressNumber& number) {
   nlohmann::json json{{"name", number.name},   {"list", number.list},   {"whole", number.whole},
                       {"minimum", number.min}, {"maximum", number.max}, {"help", number.help}};
   if (!number.list) json["default"] = number.standard;
+  if (number.list) json["optional"] = number.may_lack;
   return json;
 }
 
@@ -85,10 +89,14 @@ nlohmann::json as_json(const PressRow& row) {
 
 void add_presses_command(CLI::App& program, int& exit_code) {
   auto json = std::make_shared<bool>(false);
+  auto tuning = std::make_shared<TuneBitsOptions>();
   CLI::App* command = program.add_subcommand("presses", "list the ways to compress the KV cache");
   command->add_flag("--json", *json, "as JSON");
-  command->callback([json, &exit_code] {
-    if (*json) {
+  CLI::Option* tune = add_tune_bits_options(*command, *tuning);
+  command->callback([json, tuning, tune, &exit_code] {
+    if (tune->count() > 0) {
+      print_now(tune_bits(*tuning, *json));
+    } else if (*json) {
       nlohmann::json list = nlohmann::json::array();
       for (const PressRow* row : press::presses()) list.push_back(as_json(*row));
       print_now(list.dump(2) + "\n");

@@ -119,7 +119,7 @@ void Engine::Impl::publish() {
 }
 
 std::shared_ptr<Answer> Engine::Impl::submit(const Request& request, std::function<void()> on_news) {
-  auto state = engine::prepare_request(request, model, steady_ms());
+  auto state = engine::prepare_request(request, model, kv_type, steady_ms());
   auto channel = std::make_shared<engine::AnswerChannel>(std::move(on_news));
   state->channel = channel;
   {

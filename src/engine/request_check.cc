@@ -50,14 +50,15 @@ void check_numbers(const Request& request) {
 }
 
 // What any request of ours gives a press.
-press::PressNeeds delivered_needs(const model::HParams& hparams) {
+press::PressNeeds delivered_needs(const model::HParams& hparams, kv::KvType kv_type) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,
           .query_statistics = true,
           .received_attention = true,
           .seed = true,
-          .n_layers = hparams.n_layers};
+          .n_layers = hparams.n_layers,
+          .page_bits = kv::element_bits(kv_type)};
 }
 
 }  // namespace
@@ -70,7 +71,7 @@ press::PressParams press_params(const Compression& compression) {
 }
 
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
-                                              double now_ms) {
+                                              kv::KvType kv_type, double now_ms) {
   check_numbers(request);
   auto state = std::make_unique<RequestState>();
   state->prompt = prompt_tokens(request, model);
@@ -91,7 +92,7 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->sampler->see_prompt(state->prompt);
   state->press = press_params(request.compression);
   state->press_needs = press::make_press(state->press)->needs();
-  press::check_needs(state->press.name, state->press_needs, delivered_needs(model.hparams));
+  press::check_needs(state->press.name, state->press_needs, delivered_needs(model.hparams, kv_type));
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

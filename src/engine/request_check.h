@@ -15,9 +15,9 @@ namespace fastcache::engine {
 // bad_request, not_found (press).
 press::PressParams press_params(const Compression& compression);
 
-// Arrives at now_ms. Throws Error: bad_request (names the field), context_too_long, not_found (press),
-// unsupported.
+// Arrives at now_ms; kv_type: of the cache that its rows will lie in. Throws Error: bad_request (names the
+// field), context_too_long, not_found (press), unsupported.
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
-                                              double now_ms);
+                                              kv::KvType kv_type, double now_ms);
 
 }  // namespace fastcache::engine

@@ -47,7 +47,7 @@ void Sequence::check() const {
     std::set<PageId> pages;
     for (const TableEntry& entry : head.entries) {
       require(entry.first_row == n_rows, "first_row is not the sum of the rows before");
-      require(entry.rows_used > 0 && entry.rows_used <= rows_per_page(entry.type),
+      require(entry.rows_used > 0 && entry.rows_used <= rows_per_page(entry.type, pool_->head_dim()),
               "an empty or overfull page");
       require(pool_->allows(entry.type), "an element type that the pool does not allow");
       require(pages.insert(entry.page).second, "a page that stands twice in a table");

@@ -14,11 +14,12 @@
 #include "base/bf16.h"
 #include "base/error.h"
 #include "kv/int8_row.h"
+#include "kv/quantized_page.h"
 
 namespace fastcache::kv {
 namespace {
 
-constexpr KvType kTypes[] = {KvType::f32, KvType::bf16, KvType::int8};
+constexpr KvType kOwnTypes[] = {KvType::f32, KvType::bf16, KvType::int8};
 constexpr int kTile = 64;  // channels converted at a time, at most
 constexpr int kInt8Rows = rows_per_page(KvType::int8);
 
@@ -136,13 +137,19 @@ const char* kv_type_name(KvType type) {
       return "bf16";
     case KvType::int8:
       return "int8";
+    case KvType::q8:
+      return "q8";
+    case KvType::q4:
+      return "q4";
+    case KvType::q2:
+      return "q2";
   }
   return "?";
 }
 
 KvType parse_kv_type(const std::string& name) {
   std::string known;
-  for (const KvType type : kTypes) {
+  for (const KvType type : kOwnTypes) {
     if (name == kv_type_name(type)) return type;
     known += known.empty() ? "" : ", ";
     known += kv_type_name(type);
@@ -160,11 +167,15 @@ void write_row(const PageRef& page, KvType type, int head_dim, int row, const fl
       return write_bf16(at, head_dim, row, k, v);
     case KvType::int8:
       return write_int8(page, at, head_dim, row, k, v);
+    case KvType::q8:
+    case KvType::q4:
+    case KvType::q2:
+      assert(false);
   }
 }
 
 void read_row(const PageRef& page, KvType type, int head_dim, int row, float* k, float* v) {
-  assert(row >= 0 && row < rows_per_page(type));
+  assert(row >= 0 && row < rows_per_page(type, head_dim));
   const Sides at = sides(page, head_dim);
   switch (type) {
     case KvType::f32: {
@@ -186,6 +197,11 @@ void read_row(const PageRef& page, KvType type, int head_dim, int row, float* k,
                             [=](int8_t code) { return static_cast<float>(code) * v_scale; });
       break;
     }
+    case KvType::q8:
+    case KvType::q4:
+    case KvType::q2:
+      read_quantized_rows(page, type, head_dim, row, 1, k, v);
+      break;
   }
 }
 
@@ -206,6 +222,10 @@ void copy_row(const PageRef& from, int from_row, const PageRef& to, int to_row, 
       to.side[to_row] = from.side[from_row];
       to.side[kInt8Rows + to_row] = from.side[kInt8Rows + from_row];
       break;
+    case KvType::q8:
+    case KvType::q4:
+    case KvType::q2:
+      assert(false);
   }
 }
 
@@ -226,6 +246,10 @@ void clear_row(const PageRef& page, KvType type, int head_dim, int row) {
       page.side[row] = 0.0f;
       page.side[kInt8Rows + row] = 0.0f;
       break;
+    case KvType::q8:
+    case KvType::q4:
+    case KvType::q2:
+      assert(false);
   }
 }
 

@@ -7,14 +7,18 @@
 //   f32      8   [head_dim][8]             [8][head_dim]            -
 //   bf16    16   [head_dim/2][16][2]       [8][head_dim][2]         -
 //   int8    32   [head_dim/4][32][4]       [8][head_dim][4]         k_scale f32 [32], v_scale f32 [32]
+//   q8, q4, q2   see quantized_page.h      see there                -
 //
-// All three have the same payload: 64 * head_dim bytes (4 KiB where head_dim is 64), so that one free list
-// serves all. bf16: K holds pairs of channels (VDPBF16PS over channels), V pairs of rows. int8: symmetric, x
-// = code * scale of the row; K holds groups of four channels as code + 128 (unsigned, for VPDPBUSD), V groups
-// of four rows as signed codes (for VPDPBUSD by unsigned weights). Rows that were never written hold zeros
-// (or, in int8, any code with scale 0): kernels may read them, but never let them count.
+// All have the same payload: 64 * head_dim bytes (4 KiB where head_dim is 64), so that one free list serves
+// all. A sequence's own type is one of the first three; the quantised ones are filled once, a page at a time,
+// when a head changes its format, and any pool takes them. bf16: K holds pairs of channels (VDPBF16PS over
+// channels), V pairs of rows. int8: symmetric, x = code * scale of the row; K holds groups of four channels
+// as code + 128 (unsigned, for VPDPBUSD), V groups of four rows as signed codes (for VPDPBUSD by unsigned
+// weights). Rows that were never written hold zeros (or, in int8, any code with scale 0): kernels may read
+// them, but never let them count.
 #pragma once
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -22,14 +26,32 @@
 
 namespace fastcache::kv {
 
-enum class KvType : uint8_t { f32, bf16, int8 };
+enum class KvType : uint8_t { f32, bf16, int8, q8, q4, q2 };
+constexpr int kKvTypes = 6;
+constexpr bool is_quantized(KvType type) { return type >= KvType::q8; }
 const char* kv_type_name(KvType type);
-KvType parse_kv_type(const std::string& name);  // throws Error (bad_request) that lists the names
+// Of a sequence's own type. Throws Error (bad_request) that lists the names.
+KvType parse_kv_type(const std::string& name);
 
-constexpr int rows_per_page(KvType type) { return type == KvType::f32 ? 8 : type == KvType::bf16 ? 16 : 32; }
+constexpr int element_bits(KvType type) {
+  constexpr int kBits[kKvTypes] = {32, 16, 8, 8, 4, 2};
+  return kBits[static_cast<size_t>(type)];
+}
+constexpr int rows_per_page(KvType type) {  // of a type that is not quantised
+  assert(!is_quantized(type));
+  return type == KvType::f32 ? 8 : type == KvType::bf16 ? 16 : 32;
+}
+// A quantised page has its scales in the payload: 4 bytes for each channel and for each row. Rows come in
+// units that V's words hold.
+constexpr int rows_per_page(KvType type, int head_dim) {
+  if (!is_quantized(type)) return rows_per_page(type);
+  const int row_bytes = 2 * head_dim * element_bits(type) / 8 + 4;
+  const int unit = type == KvType::q8 ? 4 : 8;
+  return 60 * head_dim / row_bytes / unit * unit;
+}
 constexpr size_t page_payload_bytes(int head_dim) { return size_t{64} * static_cast<size_t>(head_dim); }
 constexpr size_t page_side_bytes(KvType type) { return type == KvType::int8 ? 2 * 32 * sizeof(float) : 0; }
-// Where V begins.
+// Where V begins; in quantised pages elsewhere.
 constexpr size_t value_offset_bytes(int head_dim) { return page_payload_bytes(head_dim) / 2; }
 
 // One page in memory. head_dim is a multiple of 16 (checked when the pool is made).
@@ -39,7 +61,7 @@ struct PageRef {
 };
 
 // Different rows may be written at once by different threads, also in one page: no byte of another row is
-// touched, though rows share words.
+// touched, though rows share words. Not for quantised pages; nor are copy_row() and clear_row().
 // k, v: [head_dim], f32. Rounds (f32 -> bf16 to nearest even; int8 by the row's largest magnitude).
 void write_row(const PageRef& page, KvType type, int head_dim, int row, const float* k, const float* v);
 // k, v: [head_dim], f32; either may be null.

@@ -90,7 +90,8 @@ void PagePool::map_memory() {
 }
 
 bool PagePool::allows(KvType type) const {
-  return std::find(options_.types.begin(), options_.types.end(), type) != options_.types.end();
+  return is_quantized(type) ||
+         std::find(options_.types.begin(), options_.types.end(), type) != options_.types.end();
 }
 
 size_t PagePool::available_pages() const {

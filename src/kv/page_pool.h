@@ -28,10 +28,11 @@
 namespace fastcache::kv {
 
 struct PoolOptions {
-  int head_dim = 0;                         // multiple of 16
-  size_t bytes = 0;                         // payload and side areas together; rounded down to whole pages
-  std::vector<KvType> types{KvType::bf16};  // what pages may hold: decides the size of the side area
-  int reserve_pages = 0;                    // lent to commits only (compression in a full pool)
+  int head_dim = 0;  // multiple of 16
+  size_t bytes = 0;  // payload and side areas together; rounded down to whole pages
+  // What pages may hold: decides the size of the side area. Quantised types need none and are always allowed.
+  std::vector<KvType> types{KvType::bf16};
+  int reserve_pages = 0;  // lent to commits only (compression in a full pool)
   // The system backs the memory now: a machine that lacks it says so at the start, not in the middle of an
   // answer, and no step waits until pages are cleared (4 % of a batch of long prompts). 0.1 s or more per
   // GiB.

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kv/page_layout.h"
+#include "kv/quantized_page.h"
 
 namespace fastcache::kv {
 namespace {
@@ -126,7 +127,7 @@ void read_int8_values(const std::byte* from, const float* scale, int head_dim, i
 }  // namespace
 
 void read_rows(const PageRef& page, KvType type, int head_dim, int first_row, int n, float* k, float* v) {
-  assert(first_row >= 0 && n >= 0 && first_row + n <= rows_per_page(type));
+  assert(first_row >= 0 && n >= 0 && first_row + n <= rows_per_page(type, head_dim));
   const std::byte* keys = page.payload;
   const std::byte* values = page.payload + value_offset_bytes(head_dim);
   const size_t first = static_cast<size_t>(first_row) * head_dim;
@@ -145,6 +146,11 @@ void read_rows(const PageRef& page, KvType type, int head_dim, int first_row, in
       if (v != nullptr) read_int8_values(values, scales + rows_per_page(type), head_dim, first_row, n, v);
       break;
     }
+    case KvType::q8:
+    case KvType::q4:
+    case KvType::q2:
+      read_quantized_rows(page, type, head_dim, first_row, n, k, v);
+      break;
   }
 }
 

@@ -127,7 +127,7 @@ const PageId* Sequence::own_tail(HeadTable& head, const PageId* fresh) {
     pool_->release(tail.page, owner_);
     tail.page = *fresh++;
   } else if (head.stale_tail) {
-    clear_rows(tail, tail.rows_used, rows_per_page(tail.type));
+    clear_rows(tail, tail.rows_used, shape_.rows());
   }
   head.stale_tail = false;
   return fresh;
@@ -164,6 +164,7 @@ void Sequence::cut_rows(HeadTable& head, int n_kept) noexcept {
       continue;
     }
     tail.rows_used = static_cast<uint16_t>(tail.rows_used - cut);
+    if (is_quantized(tail.type)) continue;  // never appended to, and what is cut off is finite
     if (pool_->exclusive(tail.page))
       clear_rows(tail, tail.rows_used, tail.rows_used + cut);
     else

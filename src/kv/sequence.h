@@ -36,7 +36,7 @@ struct SequenceBytes {
   size_t shared = 0;
 };
 
-// Rows made by a press (merged, or of another element type) instead of kept ones.
+// Rows made by a press (merged, say) instead of kept ones. Not of a quantised type: see quantize_rows().
 struct NewRows {
   KvType type = KvType::bf16;
   std::span<const int32_t> tokens;  // [n], strictly ascending: the token that each row stands for
@@ -94,6 +94,12 @@ class Sequence {
   // strictly ascending, of those held now; all of them: nothing changes.
   [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows);
   [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
+  // keep_rows() and a change of format in one: the first n_quantized of `rows` become `type`, but for those
+  // that are quantised already, the others stay as they are, bit for bit. Rows that move from one quantised
+  // page to another are rounded a second time. A head that holds no other rows and would take no fewer pages
+  // stays as it was (true).
+  [[nodiscard]] bool quantize_rows(int layer, int head, std::span<const int32_t> rows, int n_quantized,
+                                   KvType type);
 
   // Frees a layer's pages all of whose rows stand before the position (sliding windows).
   void free_before(int layer, int32_t position) noexcept;
@@ -109,6 +115,8 @@ class Sequence {
   const PageId* own_tail(HeadTable& head, const PageId* fresh);
   void cut_rows(HeadTable& head, int n_kept) noexcept;
   void clear_rows(const TableEntry& entry, int begin, int end) const;
+  void make_page(const HeadTable& head, std::span<const int32_t> rows, KvType type,
+                 const PageRef& page) const;
   void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens);
 
   PagePool* pool_;

@@ -74,6 +74,9 @@ bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows) {
   assert(rows.empty() || (rows.front() >= 0 && rows.back() < t.n_rows));
   assert(std::adjacent_find(rows.begin(), rows.end(), std::greater_equal<>()) == rows.end());
   if (static_cast<int>(rows.size()) == t.n_rows) return true;
+  const auto quantized = [](const TableEntry& entry) { return is_quantized(entry.type); };
+  if (std::any_of(t.entries.begin(), t.entries.end(), quantized))
+    return quantize_rows(layer, head, rows, 0, shape_.type);
 
   Packing packing = pack(t, rows, *pool_);
   std::vector<int32_t> row_tokens;
@@ -108,7 +111,7 @@ bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows) {
 
 bool Sequence::replace_rows(int layer, int head, const NewRows& rows) {
   HeadTable& t = heads_[pair(layer, head)];
-  assert(owner_ == PageOwner::sequence && pool_->allows(rows.type));
+  assert(owner_ == PageOwner::sequence && pool_->allows(rows.type) && !is_quantized(rows.type));
   assert(std::adjacent_find(rows.tokens.begin(), rows.tokens.end(), std::greater_equal<>()) ==
          rows.tokens.end());
   assert(rows.tokens.empty() || (rows.tokens.front() >= 0 && rows.tokens.back() < token_count()));
@@ -133,9 +136,12 @@ bool Sequence::replace_rows(int layer, int head, const NewRows& rows) {
 
 // Old pages that are not among the new ones are released.
 void Sequence::repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens) {
-  for (size_t e = 0; e < head.entries.size(); ++e)
-    if (e >= entries.size() || head.entries[e].page != entries[e].page)
-      pool_->release(head.entries[e].page, owner_);
+  std::vector<PageId> stay;
+  stay.reserve(entries.size());
+  for (const TableEntry& entry : entries) stay.push_back(entry.page);
+  std::sort(stay.begin(), stay.end());
+  for (const TableEntry& entry : head.entries)
+    if (!std::binary_search(stay.begin(), stay.end(), entry.page)) pool_->release(entry.page, owner_);
   for (const TableEntry& entry : entries)
     if (pool_->exclusive(entry.page)) pool_->set_state(entry.page, PageState::compressed);
   head.entries = std::move(entries);

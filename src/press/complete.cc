@@ -63,7 +63,7 @@ std::map<std::string, std::vector<double>> complete_lists(const PressRow& row, c
     for (const double value : values) list.push_back(checked(row, number, value));
   }
   for (const PressNumber& number : row.numbers)
-    if (number.list && !lists.contains(std::string{number.name}))
+    if (number.list && !number.may_lack && !lists.contains(std::string{number.name}))
       refuse(row, fmt::format("{} is missing: {}", number.name, number.help));
   return lists;
 }

@@ -34,9 +34,11 @@ Scores score_all(const Press& press, const kv::CacheShape& shape, std::span<cons
   return scores;
 }
 
-// [layer][head]: the candidates that one stage keeps.
+using Formats = std::vector<std::optional<Format>>;  // [pair]
+
+// [layer][head]: the candidates that one stage keeps. formats: overwritten where the stage says one.
 std::vector<std::vector<std::vector<int32_t>>> kept_rows(const Stage& stage, const kv::CacheShape& shape,
-                                                         std::span<const LayerInput> layers,
+                                                         std::span<const LayerInput> layers, Formats& formats,
                                                          ComputePool& threads) {
   const Scores scores = score_all(*stage.press, shape, layers, threads);
   const RowCounts counts = stage.press->allocate(scores, stage.budget);
@@ -45,7 +47,9 @@ std::vector<std::vector<std::vector<int32_t>>> kept_rows(const Stage& stage, con
                                                       std::vector<std::vector<int32_t>>(shape.n_kv_heads));
   threads.parallel_for(shape.n_heads(), [&](int pair) {
     const int layer = pair / shape.n_kv_heads, head = pair % shape.n_kv_heads;
-    kept[layer][head] = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]).rows;
+    Edit edit = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]);
+    kept[layer][head] = std::move(edit.rows);
+    if (edit.format) formats[pair] = edit.format;
   });
   return kept;
 }
@@ -61,6 +65,19 @@ PlannedHead plan_head(const LayerInput& layer, int head) {
   return planned;
 }
 
+// Plans as many rows as make full pages of the sequence's own type, so that a head never grows.
+void plan_format(const kv::HeadTable& table, const Format& format, kv::KvType own, PlannedHead& planned) {
+  const int n = std::max(0, static_cast<int>(planned.rows.size()) - format.n_residual);
+  const int per_page = kv::rows_per_page(own);
+  planned.type = format.type;
+  int n_own = 0;
+  for (int i = 0; i < n; ++i) {
+    const kv::RowPlace place = table.place(planned.rows[i]);
+    if (kv::is_quantized(table.entries[place.entry].type)) continue;
+    if (++n_own % per_page == 0) planned.n_quantized = i + 1;
+  }
+}
+
 }  // namespace
 
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads) {
@@ -69,15 +86,20 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
   for (int layer = 0; layer < shape.n_layers; ++layer)
     layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record);
 
+  Formats formats(shape.n_heads());
   for (const Stage& stage : job.press->stages(job.budget)) {
-    const auto kept = kept_rows(stage, shape, layers, threads);
+    const auto kept = kept_rows(stage, shape, layers, formats, threads);
     for (int layer = 0; layer < shape.n_layers; ++layer) layers[layer] = layers[layer].narrowed(kept[layer]);
   }
   std::vector<PlannedHead> plan;
   for (const LayerInput& layer : layers)
-    for (int head = 0; head < shape.n_kv_heads; ++head) plan.push_back(plan_head(layer, head));
+    for (int head = 0; head < shape.n_kv_heads; ++head) {
+      plan.push_back(plan_head(layer, head));
+      if (const auto& format = formats[plan.size() - 1])
+        plan_format(job.sequence->table(layer.layer(), head), *format, shape.type, plan.back());
+    }
   const auto removed = [](const PlannedHead& p) { return p.n_before - static_cast<int>(p.rows.size()); };
-  std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0; });
+  std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0 && p.n_quantized == 0; });
   std::stable_sort(plan.begin(), plan.end(),
                    [&](const PlannedHead& a, const PlannedHead& b) { return removed(a) > removed(b); });
   return plan;
@@ -88,8 +110,11 @@ CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHea
   const auto free_before = static_cast<int64_t>(job.pool->free_pages());
   for (PlannedHead& planned : plan) {
     assert(job.sequence->rows_held(planned.layer, planned.head) == planned.n_before);
-    if (!job.sequence->keep_rows(planned.layer, planned.head, planned.rows))
-      result.uncommitted.push_back(std::move(planned));
+    const bool done = planned.n_quantized == 0
+                          ? job.sequence->keep_rows(planned.layer, planned.head, planned.rows)
+                          : job.sequence->quantize_rows(planned.layer, planned.head, planned.rows,
+                                                        planned.n_quantized, planned.type);
+    if (!done) result.uncommitted.push_back(std::move(planned));
   }
   const auto pages_freed = static_cast<int64_t>(job.pool->free_pages()) - free_before;
   result.bytes_freed = pages_freed * static_cast<int64_t>(job.pool->page_bytes());

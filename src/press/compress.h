@@ -33,6 +33,8 @@ struct PlannedHead {
   int head = 0;
   int n_before = 0;             // rows held when planned
   std::vector<int32_t> rows{};  // that stay, of all rows held, strictly ascending
+  int n_quantized = 0;          // the first of them become `type`, where they are not quantised already
+  kv::KvType type = kv::KvType::q4;
 };
 
 struct CompressResult {
@@ -43,7 +45,7 @@ struct CompressResult {
   std::vector<PlannedHead> uncommitted{};  // no page for them; these heads are as they were
 };
 
-// [pairs whose rows change], those that lose most rows first: what they free helps the others.
+// [pairs whose rows or formats change], those that lose most rows first: what they free helps the others.
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads);
 
 // The sequence must be as it was when planned.

@@ -25,6 +25,7 @@ PressNeeds united(PressNeeds a, const PressNeeds& b) {
   a.question_boundary |= b.question_boundary;
   a.seed |= b.seed;
   if (a.n_layers == 0) a.n_layers = b.n_layers;
+  a.page_bits = std::max(a.page_bits, b.page_bits);
   return a;
 }
 
@@ -56,6 +57,12 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
   if (needs.n_layers != 0 && needs.n_layers != delivered.n_layers)
     throw Error{Code::unsupported, fmt::format("press '{}' is said for {} layers; the model has {}", press,
                                                needs.n_layers, delivered.n_layers)};
+  if (needs.page_bits != 0 && needs.page_bits >= delivered.page_bits)
+    throw Error{
+        Code::unsupported,
+        fmt::format("press '{}' makes elements of {} bits, and those of the cache have {} already; it "
+                    "takes fewer bits, or a cache of more (--kv-type)",
+                    press, needs.page_bits, delivered.page_bits)};
 }
 
 std::vector<std::string> need_names(const PressNeeds& needs) {
@@ -74,6 +81,7 @@ std::vector<std::string> need_names(const PressNeeds& needs) {
   add(needs.question_boundary, "question boundary");
   add(needs.seed, "seed");
   add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
+  add(needs.page_bits > 0, fmt::format("a cache of more than {} bits", needs.page_bits));
   return names;
 }
 

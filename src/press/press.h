@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct PressNeeds {
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
   int n_layers = 0;                // a model of exactly that many; 0 = any
+  int page_bits = 0;  // of the elements that it makes, at most: the cache's own have more; 0 = none
 
   bool looks_at_all_queries() const { return query_statistics || received_attention; }
   bool looks_at_queries() const { return last_queries > 0 || looks_at_all_queries(); }
@@ -73,9 +75,18 @@ struct Scores {  // of all candidates; pair = layer * n_kv_heads + head
 
 using RowCounts = std::vector<int>;  // [pair]: how many candidates stay, 0 .. n_rows(pair)
 
+// A change of format: the rows that a head holds afterwards become quantised, but for the last n_residual.
+// Whole pages' worth of them: up to a page of the sequence's own type more may stay as they are.
+struct Format {
+  kv::KvType type = kv::KvType::q4;
+  int n_residual = 0;
+};
+
 // What becomes of one head's candidates.
 struct Edit {
   std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
+  // Once all stages are through, so also of rows that are no candidates. Of several stages the last says it.
+  std::optional<Format> format{};
 };
 
 class Press;

@@ -9,7 +9,8 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
-    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven;
+    kExpectedAttention, kKeyDiff, kLagKv, kCur, kQuantized, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed,
+    kTestUneven;
 
 namespace {
 
@@ -17,6 +18,7 @@ namespace {
 constexpr const PressRow* kPresses[] = {
     &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
+    &kQuantized,
     &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
     &kTestUneven};
 // clang-format on

@@ -18,8 +18,9 @@ struct PressNumber {  // a parameter that one press has
   double standard = 0.0;  // the value if the user gives none
   double min = 0.0;
   double max = 0.0;
-  bool whole = false;  // only whole numbers
-  bool list = false;   // a list of them, which the user must give
+  bool whole = false;     // only whole numbers
+  bool list = false;      // a list of them, which the user must give
+  bool may_lack = false;  // the list may be left out
   std::string_view help;
 };
 

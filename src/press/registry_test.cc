@@ -164,7 +164,8 @@ TEST(Wrappers, NeedWhatTheirPressesNeed) {
 }
 
 TEST(Needs, WhatARequestCannotDeliverIsNamed) {
-  const PressNeeds pages{.keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3};
+  const PressNeeds pages{
+      .keys = true, .values = true, .last_queries = 16, .seed = true, .n_layers = 3, .page_bits = 16};
   PressNeeds delivered = pages;
   delivered.last_queries = 64;
   delivered.query_statistics = true;
@@ -182,6 +183,8 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   refused({.hidden_states = true}, "hidden states");
   refused({.output_weights = true}, "output weights");
   refused({.question_boundary = true}, "question begins");
+  refused({.page_bits = 16}, "makes elements of 16 bits, and those of the cache have 16 already");
+  EXPECT_NO_THROW(check_needs("p", {.page_bits = 8}, pages));
   expect_error(Code::unsupported, "cached keys", [] { check_needs("p", {.keys = true}, {}); });
   expect_error(Code::unsupported, "cached values", [] { check_needs("p", {.values = true}, {}); });
   expect_error(Code::unsupported, "a seed", [] { check_needs("p", {.seed = true}, {}); });

@@ -5,6 +5,7 @@ namespace fastcache::engine::test_support {
 
 LoopDriver::LoopDriver(const model::LoadedModel& model, ComputePool& compute, const DriverOptions& options)
     : model_(model),
+      kv_type_(options.kv_type),
       pool_({.head_dim = model.hparams.head_dim,
              .bytes = options.pool_bytes,
              .types = {options.kv_type},
@@ -13,7 +14,7 @@ LoopDriver::LoopDriver(const model::LoadedModel& model, ComputePool& compute, co
       loop_(model, compute, pool_, options.kv_type, options.loop, [this] { return now_ms_; }) {}
 
 int LoopDriver::submit(const Request& request) {
-  auto state = prepare_request(request, model_, now_ms_);
+  auto state = prepare_request(request, model_, kv_type_, now_ms_);
   state->channel = std::make_shared<AnswerChannel>();
   channels_.push_back(state->channel);
   results_.push_back({.answers = std::vector<CollectedAnswer>(static_cast<size_t>(request.n)),

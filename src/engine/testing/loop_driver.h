@@ -53,6 +53,7 @@ class LoopDriver {
 
  private:
   const model::LoadedModel& model_;
+  kv::KvType kv_type_;
   kv::PagePool pool_;
   double now_ms_ = 0;
   StepLoop loop_;

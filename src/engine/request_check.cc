@@ -50,14 +50,15 @@ void check_numbers(const Request& request) {
 }
 
 // What any request of ours gives a press.
-press::PressNeeds delivered_needs(const model::HParams& hparams, kv::KvType kv_type) {
+press::PressNeeds delivered_needs(const model::LoadedModel& model, kv::KvType kv_type) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,
           .query_statistics = true,
           .received_attention = true,
+          .output_weights = !model.family->output_weights().empty(),
           .seed = true,
-          .n_layers = hparams.n_layers,
+          .n_layers = model.hparams.n_layers,
           .page_bits = kv::element_bits(kv_type)};
 }
 
@@ -91,8 +92,10 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->sampler.emplace(request.sampling, model.vocab);
   state->sampler->see_prompt(state->prompt);
   state->press = press_params(request.compression);
-  state->press_needs = press::make_press(state->press)->needs();
-  press::check_needs(state->press.name, state->press_needs, delivered_needs(model.hparams, kv_type));
+  const auto press = press::make_press(state->press);
+  state->press_needs = press->needs();
+  state->press_interval = press->decode_interval();
+  press::check_needs(state->press.name, state->press_needs, delivered_needs(model, kv_type));
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

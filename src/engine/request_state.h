@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -40,6 +41,7 @@ struct RequestState {
   press::PressParams press;
   press::PressNeeds press_needs;
   bool compresses = false;
+  int press_interval = 0;  // tokens between compressions during decoding; 0: there are none
   PrefixNamespace plain_rows, compressed_rows;
   int priority = 0;
   double arrival_ms = 0;
@@ -77,7 +79,8 @@ struct AnswerState {
   bool waiting = true;
   bool preempted = false;
   Stage stage = Stage::prefill;
-  bool compressed = false;  // the press was here, since the sequence was last empty
+  int n_compressions = 0;  // the press was here so often, since the sequence was last empty
+  int n_reported = 0;      // of them, in the summary: a replay does not count them again
   std::vector<press::PlannedHead>
       heads_to_compress;                // of a compression that found no pages, for the next step
   int64_t bytes_freed = 0;              // by that compression, so far
@@ -91,9 +94,17 @@ struct AnswerState {
 
   int n_prompt() const { return static_cast<int>(request->prompt.size()); }
   int n_generated() const { return static_cast<int>(tokens.size()) - n_prompt(); }
-  bool press_is_due() const { return request->compresses && !compressed; }
+  bool compressed() const { return n_compressions > 0; }
+  // Behind how many tokens the press comes next: the prompt's, then, where it compresses during decoding, so
+  // many more each time. They are places in the text, so a replay comes by the same ones.
+  static constexpr int kNever = std::numeric_limits<int>::max();
+  int press_at() const {
+    if (!request->compresses || (compressed() && request->press_interval == 0)) return kNever;
+    return n_prompt() + n_compressions * request->press_interval;
+  }
+  bool press_is_due() const { return sequence.token_count() == press_at(); }
   // Up to where the tokens are fed before something else happens.
-  int feed_end() const { return press_is_due() ? n_prompt() : static_cast<int>(tokens.size()); }
+  int feed_end() const { return std::min(press_at(), static_cast<int>(tokens.size())); }
   int tokens_left() const { return feed_end() - sequence.token_count(); }
   // Its tokens stand on certain rows by now: a replay must not begin with others that the cache has.
   bool prefix_is_settled() const { return n_generated() > 0 || ended; }

@@ -21,16 +21,17 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
 }
 
 // For a press that looks at queries: memory for them is made with the first step that has any, when it is
-// known how many there will be. The rows of a compressed prefix bring none.
+// known how many there will be: those of the tokens since it came last. The rows of a compressed prefix bring
+// none.
 void StepLoop::prepare_record(AnswerState& answer, int fed) {
   const press::PressNeeds& needs = answer.request->press_needs;
-  if (!needs.looks_at_queries() || !answer.press_is_due()) return;
-  const int n_prompt = answer.n_prompt(), n_layers = model_.hparams.n_layers;
-  const int first_last = std::max(fed, n_prompt - needs.last_queries);
+  const int end = answer.press_at(), n_layers = model_.hparams.n_layers;
+  if (!needs.looks_at_queries() || end == AnswerState::kNever) return;
+  const int first_last = std::max(fed, end - needs.last_queries);
   if (!needs.looks_at_all_queries() && answer.sequence.token_count() <= first_last) return;
   if (answer.record == nullptr)
     answer.record = std::make_unique<model::QueryRecord>(
-        press::make_record(needs, runner_.attention(), n_layers, {fed, n_prompt}));
+        press::make_record(needs, runner_.attention(), n_layers, {fed, end}));
   press::expect_step(*answer.record, n_layers, {fed, answer.sequence.token_count()});
 }
 
@@ -69,7 +70,7 @@ void StepLoop::draw(std::vector<Sample>& samples, std::span<const float> logits)
 void StepLoop::after_feeding(AnswerState& answer) {
   if (!answers_.contains(answer.id)) return;  // its request failed
   if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
-      !answer.compressed) {
+      !answer.compressed()) {
     cache_.insert(answer.request->plain_rows, {}, answer.sequence);
   }
   if (answer.is_over()) return retire(answer);
@@ -101,9 +102,9 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     }
     if (answer.tokens_left() == 0) fed.push_back(&answer);
     // A replay has its first token already, which may have been its end; it comes to the compression without
-    // a new one.
+    // a new one, and to those during decoding.
     const bool wants_token =
-        answer.tokens_left() == 0 && !answer.ended && !(answer.press_is_due() && answer.n_generated() > 0);
+        !answer.ended && answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
     step.push_back(

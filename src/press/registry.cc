@@ -9,8 +9,8 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
-    kExpectedAttention, kKeyDiff, kLagKv, kCur, kQuantized, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed,
-    kTestUneven;
+    kExpectedAttention, kKeyDiff, kLagKv, kCur, kQuantized, kAdaKv, kCriticalKv, kChunkKv, kChunk, kPerLayer,
+    kComposed, kDecoding, kTestUneven;
 
 namespace {
 
@@ -19,7 +19,7 @@ constexpr const PressRow* kPresses[] = {
     &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
     &kQuantized,
-    &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
+    &kAdaKv, &kCriticalKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed, &kDecoding,  // wrappers
     &kTestUneven};
 // clang-format on
 

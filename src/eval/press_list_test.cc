@@ -11,17 +11,24 @@
 namespace fastcache::eval {
 namespace {
 
-const model::HParams kHParams{.n_layers = 2, .n_heads = 4, .n_kv_heads = 2, .head_dim = 16};
+model::HParams small_model() {
+  model::HParams hparams;
+  hparams.n_layers = 2;
+  hparams.n_heads = 4;
+  hparams.n_kv_heads = 2;
+  hparams.head_dim = 16;
+  return hparams;
+}
 
 std::vector<std::string> names(const std::vector<std::string>& texts) {
   std::vector<std::string> names;
-  for (const Method& method : choose_methods(texts, kHParams, 1)) names.push_back(method.name);
+  for (const Method& method : choose_methods(texts, small_model(), 1)) names.push_back(method.name);
   return names;
 }
 
 std::string sentence(const std::string& text, Code code) {
   try {
-    choose_methods({text}, kHParams, 1);
+    choose_methods({text}, small_model(), 1);
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), code) << error.what();
     return error.what();
@@ -57,14 +64,15 @@ TEST(PressList, SaysWhatIsWrong) {
 }
 
 TEST(PressList, OneRecordForAll) {
-  const std::vector<Method> methods =
-      choose_methods({"snapkv(window=16)", "tova", "expected_attention", "observed_attention"}, kHParams, 1);
+  const std::vector<Method> methods = choose_methods(
+      {"snapkv(window=16)", "tova", "expected_attention", "observed_attention"}, small_model(), 1);
   const press::PressNeeds needs = needs_of(methods);
   EXPECT_EQ(needs.last_queries, 16);
   EXPECT_TRUE(needs.query_statistics);
   EXPECT_TRUE(needs.received_attention);
-  EXPECT_THROW(needs_of(choose_methods({"expected_attention", "expected_attention(n_sink=8)"}, kHParams, 1)),
-               Error);
+  EXPECT_THROW(
+      needs_of(choose_methods({"expected_attention", "expected_attention(n_sink=8)"}, small_model(), 1)),
+      Error);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <queue>
 
 #include "press/allocate.h"
 #include "press/output_norm.h"
@@ -31,36 +32,38 @@ class SecondHalf {
 
   // Indices of rows, ascending.
   std::vector<int32_t> best(int n) {
-    const std::vector<float> most = bounds();
-    std::vector<int32_t> order(rows_.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return most[a] > most[b]; });
-    std::span<const int32_t> left = order;
-    for (size_t next = (n + kStep - 1) / kStep * kStep; !left.empty(); next = kStep) {
-      const size_t end = std::min(left.size(), next);
-      multiply(left.first(end));
-      left = left.subspan(end);
-      const float lowest = n_th(n);
-      if (!left.empty() && most[left.front()] < lowest) break;  // a row as high as it might stand before it
+    std::vector<std::pair<float, int32_t>> order = bounds();  // and whose they are
+    std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    std::vector<int32_t> next;
+    for (size_t at = 0; at < order.size();) {
+      const auto n_known = static_cast<int>(best_.size());
+      if (n_known == n && order[at].first < best_.top()) break;  // a row as high as it might stand before it
+      const size_t step = n_known < n ? static_cast<size_t>(n - n_known) : kStep;
+      const size_t end = std::min(order.size(), at + (step + kStep - 1) / kStep * kStep);
+      next.clear();
+      for (; at < end; ++at) next.push_back(order[at].second);
+      multiply(next, n);
     }
     return best_rows_ascending(products_, n);
   }
 
  private:
-  static constexpr size_t kStep = 128;
+  static constexpr size_t kStep = 128;  // rows whose norms are taken at once
 
-  // [rows]: what the product can be at most.
-  std::vector<float> bounds() const {
+  // [rows]: what the product can be at most, and the row's index.
+  std::vector<std::pair<float, int32_t>> bounds() const {
     const std::vector<float> norms = norm_.bounds();
-    std::vector<float> most(rows_.size());
+    std::vector<std::pair<float, int32_t>> most(rows_.size());
     for (size_t i = 0; i < most.size(); ++i) {
       const float product = scores_[i] * norms[rows_[i]];
-      most[i] = std::isfinite(product) ? std::max(product, 0.0f) : std::numeric_limits<float>::infinity();
+      most[i].first =
+          std::isfinite(product) ? std::max(product, 0.0f) : std::numeric_limits<float>::infinity();
+      most[i].second = static_cast<int32_t>(i);
     }
     return most;
   }
 
-  void multiply(std::span<const int32_t> indices) {
+  void multiply(std::span<const int32_t> indices, int n) {
     std::vector<int32_t> rows;
     for (const int32_t i : indices) rows.push_back(rows_[i]);
     std::vector<float> norms(rows.size());
@@ -69,23 +72,18 @@ class SecondHalf {
       const float score = scores_[indices[i]];
       float product = score * norms[i];
       if (score == std::numeric_limits<float>::infinity()) product = score;  // it must stay
-      products_[indices[i]] = std::isfinite(norms[i]) ? product : kLowest;
+      if (!std::isfinite(norms[i]) || std::isnan(product)) continue;
+      products_[indices[i]] = product;
+      best_.push(product);
+      if (static_cast<int>(best_.size()) > n) best_.pop();
     }
   }
 
-  // The n-th highest product so far; NaN where there are not so many.
-  float n_th(int n) const {
-    std::vector<float> known;
-    for (const float product : products_)
-      if (!std::isnan(product)) known.push_back(product);
-    if (static_cast<int>(known.size()) < n) return kLowest;
-    std::nth_element(known.begin(), known.begin() + (n - 1), known.end(), std::greater<>());
-    return known[n - 1];
-  }
-
   OutputNorm norm_;
-  std::vector<int32_t> rows_;    // candidates, ascending
-  std::vector<float> scores_;    // [rows]
+  std::vector<int32_t> rows_;  // candidates, ascending
+  std::vector<float> scores_;  // [rows]
+  // The n highest products so far, the lowest of them on top.
+  std::priority_queue<float, std::vector<float>, std::greater<>> best_{};
   std::vector<float> products_;  // [rows], NaN: not known yet, or of values that are not finite
 };
 

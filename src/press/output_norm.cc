@@ -10,6 +10,7 @@
 
 #include "base/simd.h"
 #include "press/query_math.h"
+#include "press/row_math.h"
 
 namespace fastcache::press {
 namespace {
@@ -91,13 +92,16 @@ void OutputNorm::norms(std::span<const int32_t> rows, float* out) const {
 std::vector<float> OutputNorm::bounds() const {
   constexpr double kSlack = 1e-4;  // of M's trace, and of the result: more than rounding takes away
   std::vector<float> squares(static_cast<size_t>(head_dim_) * head_dim_);
+  const int n_weights = group_ * n_out_;
+  std::vector<float> lengths_squared(n_weights);
+  squared_norms(weights_.data(), n_weights, head_dim_, lengths_squared.data());
   double lengths = 0;
-  for (size_t i = 0; i < static_cast<size_t>(group_) * n_out_; ++i) {
-    const float* w = &weights_[i * head_dim_];
-    const double length = std::sqrt(std::inner_product(w, w + head_dim_, w, 0.0));
+  for (int i = 0; i < n_weights; ++i) {
+    const double length = std::sqrt(lengths_squared[i]);
     if (length == 0) continue;
     lengths += length;
-    add_square(w, head_dim_, static_cast<float>(1 / length), squares.data());
+    add_square(&weights_[static_cast<size_t>(i) * head_dim_], head_dim_, static_cast<float>(1 / length),
+               squares.data());
   }
   for (int d = 0; d < head_dim_; ++d)
     squares[static_cast<size_t>(d) * head_dim_ + d] += static_cast<float>(kSlack * lengths);

@@ -53,11 +53,14 @@ model::QueryRecord make_record(int n_tokens) {
   std::mt19937_64 random{2};
   std::normal_distribution<float> normal;
   std::vector<float> query(kHeads * kHeadDim);
-  for (int layer = 0; layer < kShape.n_layers; ++layer)
+  for (int layer = 0; layer < kShape.n_layers; ++layer) {
+    std::vector<float> common(query.size());  // as in a model: what one query attends to, others do too
+    for (float& x : common) x = normal(random);
     for (int token = n_tokens - kKept; token < n_tokens; ++token) {
-      for (float& x : query) x = normal(random);
+      for (size_t i = 0; i < query.size(); ++i) query[i] = common[i] + normal(random);
       record.last.set(layer, token, query.data());
     }
+  }
   record.moments = {kShape.n_layers, kHeads, kHeadDim, 4, n_tokens};
   std::vector<float> queries(static_cast<size_t>(n_tokens) * kHeadDim);
   for (float& x : queries) x = normal(random);

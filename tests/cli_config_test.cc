@@ -91,7 +91,7 @@ echo " ${COMPREPLY[*]} ")";
 };
 
 TEST_F(CliCompletion, Bash) {
-  EXPECT_THAT(offers("fastcache "), HasSubstr(" serve run info models presses bench completion "));
+  EXPECT_THAT(offers("fastcache "), HasSubstr(" serve run info models presses bench eval completion "));
   EXPECT_EQ(offers("fastcache se"), " serve ");
   EXPECT_EQ(offers("fastcache serve --po"), " --pool --policy --port ");
   EXPECT_EQ(offers("fastcache serve --policy "), " dynamic fcfs ");

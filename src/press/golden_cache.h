@@ -33,10 +33,12 @@ inline std::vector<std::string> golden_files() {
 
 // A press that kvpress was asked for.
 struct GoldenPress {
-  std::string ratio;  // as the file has it: "0.5"
+  std::string ratio;  // as the file has it: "0.5", or "own" where the text says it
   std::string text;
 
-  PressParams params() const { return complete(parse_press(text, {.ratio = std::stod(ratio)})); }
+  PressParams params() const {
+    return complete(ratio == "own" ? parse_press(text) : parse_press(text, {.ratio = std::stod(ratio)}));
+  }
   friend std::ostream& operator<<(std::ostream& out, const GoldenPress& press) {
     return out << press.text << " at " << press.ratio;
   }

@@ -35,12 +35,16 @@ std::set<int> rows_between(const std::set<int>& rows, int begin, int end) {
   return {rows.lower_bound(begin), rows.lower_bound(end)};
 }
 
-TEST(GoldenAdaKv, RowsThatStayAreKvpressS) {
-  for_each_golden("adakv", 4 * 3 * 3, [](GoldenCache& cache, const GoldenPress& press) {
-    const RowSets ours = cache.our_rows(press.params()), theirs = cache.their_rows(press);
-    for (int pair = 0; pair < cache.n_pairs(); ++pair) EXPECT_EQ(ours[pair], theirs[pair]) << "pair " << pair;
-  });
+void expect_same_rows(GoldenCache& cache, const GoldenPress& press) {
+  const RowSets ours = cache.our_rows(press.params()), theirs = cache.their_rows(press);
+  for (int pair = 0; pair < cache.n_pairs(); ++pair) EXPECT_EQ(ours[pair], theirs[pair]) << "pair " << pair;
 }
+
+TEST(GoldenAdaKv, RowsThatStayAreKvpressS) { for_each_golden("adakv", 4 * 3 * 3, expect_same_rows); }
+
+TEST(GoldenPerLayer, RowsThatStayAreKvpressS) { for_each_golden("per_layer", 4 * 2, expect_same_rows); }
+
+TEST(GoldenComposed, RowsThatStayAreKvpressS) { for_each_golden("composed", 4, expect_same_rows); }
 
 // kvpress takes the slope of a budget that is no whole number and rounds each layer by itself; ours takes
 // that of whole rows, so that all layers together have exactly as many as without the slope. The first

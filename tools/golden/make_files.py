@@ -31,6 +31,8 @@ def answers(made: inputs.Inputs) -> dict:
         for ratio in oracle.RATIOS:
             kept = [layer.kept(press(ratio)) for layer in layers]
             tensors[f"kept at {ratio}:{name}"] = golden_format.as_bits(np.stack(kept))
+    for name, press in oracle.presses_with_own_amounts(len(layers)).items():
+        tensors[f"kept at own:{name}"] = golden_format.as_bits(np.stack([layer.kept(press) for layer in layers]))
     return tensors
 
 

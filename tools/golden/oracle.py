@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import torch
-from kvpress import (AdaKVPress, ChunkKVPress, ChunkPress, CriticalKVPress, CURPress, ExpectedAttentionPress,
-                     KeyDiffPress, KnormPress, LagKVPress, ObservedAttentionPress, PyramidKVPress, SnapKVPress,
-                     StreamingLLMPress, TOVAPress)
-from transformers import LlamaConfig
+from kvpress import (AdaKVPress, ChunkKVPress, ChunkPress, ComposedPress, CriticalKVPress, CURPress,
+                     ExpectedAttentionPress, KeyDiffPress, KnormPress, LagKVPress, ObservedAttentionPress,
+                     PerLayerCompressionPress, PyramidKVPress, SnapKVPress, StreamingLLMPress, TOVAPress)
+from transformers import DynamicCache, LlamaConfig
 from transformers.models.llama.modeling_llama import (LlamaAttention, LlamaRotaryEmbedding, apply_rotary_pos_emb,
                                                       eager_attention_forward)
 
@@ -65,6 +65,17 @@ PRESSES = {
 }
 
 
+def presses_with_own_amounts(n_layers: int) -> dict:
+    """The same for those that are asked for no ratio. kvpress leaves rows in the order of their scores, so that
+    behind another press only those work that do not look at places."""
+    ratios = [0.1, 0.7, 0.45, 0.9][:n_layers]
+    return {
+        "composed(knorm(ratio=0.4), keydiff(ratio=0.5))": ComposedPress([knorm(0.4), keydiff(0.5)]),
+        f"per_layer(knorm, ratios={ratios})": PerLayerCompressionPress(knorm(0), ratios),
+        f"per_layer(expected_attention, ratios={ratios})": PerLayerCompressionPress(expected(0), ratios),
+    }
+
+
 def window(press) -> int:
     """A prompt must have more tokens."""
     while hasattr(press, "press"):
@@ -97,21 +108,27 @@ class Layer:
         unseen = torch.full((n_tokens, n_tokens), -math.inf, dtype=torch.float64).triu(1)
         return eager_attention_forward(self.module, rotated, self.keys, self.values, unseen, self.module.scaling)[1]
 
-    def arguments(self, press):
-        attentions = self.attentions if isinstance(press, ObservedAttentionPress) else None
-        return (self.module, self.hidden, self.keys, self.values, attentions,
-                {"position_embeddings": self.angles})
+    def attentions_for(self, press):
+        return self.attentions if isinstance(press, ObservedAttentionPress) else None
 
     @torch.no_grad()
     def scores(self, press) -> np.ndarray:
         """[n_kv_heads, n_tokens]"""
-        return press.score(*self.arguments(press))[0].numpy()
+        return press.score(self.module, self.hidden, self.keys, self.values, self.attentions_for(press),
+                           {"position_embeddings": self.angles})[0].numpy()
 
     @torch.no_grad()
     def kept(self, press) -> np.ndarray:
         """[n_kv_heads, n_tokens], true: after kvpress' own compression the row is still there."""
         self.module.masked_key_indices = None
-        keys, values = press.compress(*self.arguments(press))
+        cache = DynamicCache()
+        cache.update(self.keys, self.values, self.module.layer_idx)
+        press.forward_hook(self.module, [], {"hidden_states": self.hidden, "position_embeddings": self.angles,
+                                             "past_key_values": cache,
+                                             "cache_position": torch.arange(self.keys.shape[2])},
+                           [None, self.attentions_for(press)])
+        layer = cache.layers[self.module.layer_idx]
+        keys, values = layer.keys, layer.values
         masked = self.module.masked_key_indices
         kept = np.ones(self.keys.shape[1:3], dtype=bool)
         if masked is not None:  # head-wise budgets are played by masking rows that stay

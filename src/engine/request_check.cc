@@ -57,6 +57,7 @@ press::PressNeeds delivered_needs(const model::Hparams& hparams) {
           .query_statistics = true,
           .received_attention = true,
           .seed = true,
+          .new_rows = true,
           .n_layers = hparams.n_layers};
 }
 

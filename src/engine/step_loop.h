@@ -59,6 +59,7 @@ class StepLoop {
   // What the scheduler is told (step_views.cc).
   WaitingRequest waiting_view(const AnswerState& answer, bool ask_cache) const;
   RunningRequest running_view(const AnswerState& answer, bool pages_are_scarce) const;
+  int64_t most_bias_pages(int n_rows) const;
   Plan make_plan();
   int cached_tokens(const AnswerState& answer, bool& compressed) const;
 

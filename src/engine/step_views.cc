@@ -48,6 +48,12 @@ int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   return compressed ? earlier_turns : plain;
 }
 
+// That the biases of a compression's new rows may take beside the rows.
+int64_t StepLoop::most_bias_pages(int n_rows) const {
+  const int64_t per_page = static_cast<int64_t>(kv::page_payload_bytes(pool_.head_dim()) / sizeof(float));
+  return shape_.n_heads() * ((n_rows + shape_.rows() - 1 + per_page) / per_page);
+}
+
 WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
   const RequestState& request = *answer.request;
   bool compressed = false;
@@ -62,6 +68,7 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
+  if (request.press_needs.new_rows) view.pages_alone += most_bias_pages(answer.feed_end());
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
   if (compressed) {
@@ -89,7 +96,7 @@ RunningRequest StepLoop::running_view(const AnswerState& answer, bool pages_are_
   for (int layer = 0; layer < shape_.n_layers; ++layer) {
     for (int head = 0; head < shape_.n_kv_heads; ++head) {
       rows += answer.sequence.rows_held(layer, head);
-      pages += static_cast<int64_t>(answer.sequence.table(layer, head).entries.size());
+      pages += answer.sequence.table(layer, head).n_pages();
     }
   }
   view.kv_rows = static_cast<int>(rows / shape_.n_heads());

@@ -42,6 +42,15 @@ struct NewRows {
   std::span<const int32_t> tokens;  // [n], strictly ascending: the token that each row stands for
   const float* k = nullptr;         // [n, head_dim]
   const float* v = nullptr;         // [n, head_dim]
+  const float* bias = nullptr;      // [n]: added to the rows' scores; null = 0
+};
+
+// What a press made out of several rows: it takes the places of kept ones.
+struct MergedRows {
+  int first = 0;                // of the kept rows, the first that is replaced; all behind it are
+  const float* k = nullptr;     // [kept rows - first, head_dim]; null: nothing is replaced
+  const float* v = nullptr;     // the same shape
+  const float* bias = nullptr;  // [kept rows - first]: added to their scores; null = 0
 };
 
 class Sequence {
@@ -92,7 +101,10 @@ class Sequence {
   // --- compression, one (layer, head) at a time: false leaves the head as it was. Works in a full pool:
   // pages that this sequence owns alone are compacted in place, others copied with the pool's reserve. rows:
   // strictly ascending, of those held now; all of them: nothing changes.
-  [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows);
+  // Kept rows keep their biases, merged ones get new ones; a bias costs a page per 16 * head_dim rows of a
+  // head, taken from those that come free, if there are any.
+  [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows,
+                               const MergedRows& merged = {});
   [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
 
   // Frees a layer's pages all of whose rows stand before the position (sliding windows).
@@ -109,7 +121,9 @@ class Sequence {
   const PageId* own_tail(HeadTable& head, const PageId* fresh);
   void cut_rows(HeadTable& head, int n_kept) noexcept;
   void clear_rows(const TableEntry& entry, int begin, int end) const;
-  void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens);
+  void drop_unused_bias(HeadTable& head) noexcept;
+  void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens,
+               std::shared_ptr<const HeadBias> bias);
 
   PagePool* pool_;
   CacheShape shape_;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One press after the other: each sees only what the ones before it kept.
+#include <spdlog/fmt/fmt.h>
+
 #include <cassert>
 
+#include "base/error.h"
 #include "press/registry.h"
 
 namespace fastcache::press {
@@ -49,6 +52,13 @@ constinit const PressRow kComposed{
     .amount = Amount::inner,
     .plain_scores = false,
     .wrap = [](const PressParams& p, std::vector<std::unique_ptr<Press>> inner) -> std::unique_ptr<Press> {
+      for (size_t i = 0; i + 1 < inner.size(); ++i)
+        if (inner[i]->needs().new_rows)
+          throw Error{
+              Code::bad_request,
+              fmt::format("press 'composed': '{}' makes new rows, which the presses behind it would not "
+                          "see; put it last",
+                          p.inner[i].name)};
       std::vector<Budget> budgets;
       for (const PressParams& stage : p.inner) budgets.push_back(stage.how_much());
       return std::make_unique<Composed>(std::move(inner), std::move(budgets));

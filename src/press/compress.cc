@@ -34,30 +34,32 @@ Scores score_all(const Press& press, const kv::CacheShape& shape, std::span<cons
   return scores;
 }
 
-// [layer][head]: the candidates that one stage keeps.
-std::vector<std::vector<std::vector<int32_t>>> kept_rows(const Stage& stage, const kv::CacheShape& shape,
-                                                         std::span<const LayerInput> layers,
-                                                         ComputePool& threads) {
+// [pair]: what one stage makes of the candidates.
+std::vector<Edit> edits_of(const Stage& stage, const kv::CacheShape& shape,
+                           std::span<const LayerInput> layers, ComputePool& threads) {
   const Scores scores = score_all(*stage.press, shape, layers, threads);
   const RowCounts counts = stage.press->allocate(scores, stage.budget);
   assert(static_cast<int>(counts.size()) == shape.n_heads());
-  std::vector<std::vector<std::vector<int32_t>>> kept(shape.n_layers,
-                                                      std::vector<std::vector<int32_t>>(shape.n_kv_heads));
+  std::vector<Edit> edits(shape.n_heads());
   threads.parallel_for(shape.n_heads(), [&](int pair) {
     const int layer = pair / shape.n_kv_heads, head = pair % shape.n_kv_heads;
-    kept[layer][head] = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]).rows;
+    edits[pair] = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]);
   });
-  return kept;
+  return edits;
 }
 
-// The rows in front of the candidates, then the candidates that are left.
-PlannedHead plan_head(const LayerInput& layer, int head) {
+// The rows in front of the candidates, then the candidates that are left, or what stands for them now.
+PlannedHead plan_head(const LayerInput& layer, int head, Edit last) {
   const int n_staying = layer.n_staying(head);
   PlannedHead planned{.layer = layer.layer(), .head = head, .n_before = n_staying + layer.n_behind(head)};
   planned.rows.resize(n_staying);
   std::iota(planned.rows.begin(), planned.rows.end(), 0);
   for (int row = 0; row < layer.n_rows(head); ++row)
     planned.rows.push_back(n_staying + layer.row_behind(head, row));
+  planned.first_new = n_staying;
+  planned.k = std::move(last.k);
+  planned.v = std::move(last.v);
+  planned.bias = std::move(last.bias);
   return planned;
 }
 
@@ -69,15 +71,22 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
   for (int layer = 0; layer < shape.n_layers; ++layer)
     layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record);
 
+  std::vector<Edit> edits;  // the last stage's are the only ones that may hold new rows
   for (const Stage& stage : job.press->stages(job.budget)) {
-    const auto kept = kept_rows(stage, shape, layers, threads);
-    for (int layer = 0; layer < shape.n_layers; ++layer) layers[layer] = layers[layer].narrowed(kept[layer]);
+    edits = edits_of(stage, shape, layers, threads);
+    for (int layer = 0; layer < shape.n_layers; ++layer) {
+      std::vector<std::vector<int32_t>> kept;
+      for (int head = 0; head < shape.n_kv_heads; ++head)
+        kept.push_back(std::move(edits[layer * shape.n_kv_heads + head].rows));
+      layers[layer] = layers[layer].narrowed(kept);
+    }
   }
   std::vector<PlannedHead> plan;
   for (const LayerInput& layer : layers)
-    for (int head = 0; head < shape.n_kv_heads; ++head) plan.push_back(plan_head(layer, head));
+    for (int head = 0; head < shape.n_kv_heads; ++head)
+      plan.push_back(plan_head(layer, head, std::move(edits[layer.layer() * shape.n_kv_heads + head])));
   const auto removed = [](const PlannedHead& p) { return p.n_before - static_cast<int>(p.rows.size()); };
-  std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0; });
+  std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0 && p.k.empty(); });
   std::stable_sort(plan.begin(), plan.end(),
                    [&](const PlannedHead& a, const PlannedHead& b) { return removed(a) > removed(b); });
   return plan;
@@ -88,7 +97,12 @@ CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHea
   const auto free_before = static_cast<int64_t>(job.pool->free_pages());
   for (PlannedHead& planned : plan) {
     assert(job.sequence->rows_held(planned.layer, planned.head) == planned.n_before);
-    if (!job.sequence->keep_rows(planned.layer, planned.head, planned.rows))
+    const bool has_new = !planned.k.empty(), has_bias = !planned.bias.empty();
+    const kv::MergedRows merged{.first = planned.first_new,
+                                .k = has_new ? planned.k.data() : nullptr,
+                                .v = has_new ? planned.v.data() : nullptr,
+                                .bias = has_bias ? planned.bias.data() : nullptr};
+    if (!job.sequence->keep_rows(planned.layer, planned.head, planned.rows, merged))
       result.uncommitted.push_back(std::move(planned));
   }
   const auto pages_freed = static_cast<int64_t>(job.pool->free_pages()) - free_before;

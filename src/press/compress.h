@@ -33,6 +33,9 @@ struct PlannedHead {
   int head = 0;
   int n_before = 0;             // rows held when planned
   std::vector<int32_t> rows{};  // that stay, of all rows held, strictly ascending
+  int first_new = 0;            // of rows, the first that a new row takes the place of; all behind it are
+  std::vector<float> k{}, v{};  // [rows - first_new, head_dim]: the new rows; empty: none
+  std::vector<float> bias{};    // [rows - first_new], or empty: 0
 };
 
 struct CompressResult {

@@ -24,6 +24,7 @@ PressNeeds united(PressNeeds a, const PressNeeds& b) {
   a.output_weights |= b.output_weights;
   a.question_boundary |= b.question_boundary;
   a.seed |= b.seed;
+  a.new_rows |= b.new_rows;
   if (a.n_layers == 0) a.n_layers = b.n_layers;
   return a;
 }
@@ -42,6 +43,7 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
       {needs.output_weights, delivered.output_weights, "the attention output weights"},
       {needs.question_boundary, delivered.question_boundary, "the place where the question begins"},
       {needs.seed, delivered.seed, "a seed"},
+      {needs.new_rows, delivered.new_rows, "rows of its own in the cache"},
   };
   const auto refuse = [&](const std::string& what) {
     throw Error{Code::unsupported,
@@ -73,6 +75,7 @@ std::vector<std::string> need_names(const PressNeeds& needs) {
   add(needs.output_weights, "output weights");
   add(needs.question_boundary, "question boundary");
   add(needs.seed, "seed");
+  add(needs.new_rows, "new rows");
   add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
   return names;
 }

@@ -33,6 +33,7 @@ struct PressNeeds {
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
+  bool new_rows = false;           // puts rows of its own in place of kept ones, and biases with them
   int n_layers = 0;                // a model of exactly that many; 0 = any
 
   bool looks_at_all_queries() const { return query_statistics || received_attention; }
@@ -73,9 +74,13 @@ struct Scores {  // of all candidates; pair = layer * n_kv_heads + head
 
 using RowCounts = std::vector<int>;  // [pair]: how many candidates stay, 0 .. n_rows(pair)
 
-// What becomes of one head's candidates.
+// What becomes of one head's candidates. A press that makes new rows (needs().new_rows) gives k and v: then
+// these take the places of the rows that stay, and stand for their tokens.
 struct Edit {
   std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
+  std::vector<float> k{}, v{};  // [rows, head_dim], as stored; empty: the rows stay as they are
+  std::vector<float> bias{};    // [rows], with k and v: added to the rows' scores, ln of the mass that each
+                                //   stands for; empty: 0
 };
 
 class Press;

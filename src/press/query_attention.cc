@@ -93,6 +93,15 @@ void cap(float softcap, float* scores, int n) {
   for (int i = 0; i < n; ++i) scores[i] = softcap * std::tanh(scores[i] / softcap);
 }
 
+// Of rows that stand for several.
+void add_biases(const LayerInput& layer, int head, int begin, int n_rows, float* scores) {
+  if (!layer.has_biases(head)) return;
+  float bias[kTileRows];
+  layer.read_held_biases(head, begin, n_rows, bias);
+  for (int row = 0; row < n_rows; ++row)
+    for (int i = 0; i < kColumns; ++i) scores[row * kColumns + i] += bias[row];
+}
+
 // Rows behind a query, and those in front of its sliding window.
 void hide_unseen(const LayerInput& layer, int head, int begin, int n_rows, const Lanes& lanes,
                  float* scores) {
@@ -127,6 +136,7 @@ void soften(const LayerInput& layer, int head, const Lanes& lanes, AttentionScra
                    (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, head_dim,
                    s.queries.data() + lane, weights + lane);
     if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kColumns);
+    add_biases(layer, head, begin, n, weights);
     hide_unseen(layer, head, begin, n, lanes, weights);
     soften_tile(weights, n, pass.maximum, pass.sum);
     std::copy_n(pass.maximum, kColumns, s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kColumns);

@@ -9,7 +9,8 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
-    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven;
+    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven,
+    kTestMerging;
 
 namespace {
 
@@ -18,7 +19,7 @@ constexpr const PressRow* kPresses[] = {
     &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
     &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
-    &kTestUneven};
+    &kTestUneven, &kTestMerging};
 // clang-format on
 
 std::unique_ptr<Press> make_completed(const PressParams& params) {

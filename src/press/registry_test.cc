@@ -134,7 +134,12 @@ TEST(Wrappers, WrapWhatTheyCan) {
     } else {
       refused({.name = "adakv", .inner = {with_ratio(name, 0.5)}}, "cannot wrap '" + name + "'");
     }
-    EXPECT_NO_THROW(make_press({.name = "composed", .inner = {with_ratio(name, 0.5), knorm}})) << name;
+    EXPECT_NO_THROW(make_press({.name = "composed", .inner = {knorm, with_ratio(name, 0.5)}})) << name;
+    const PressParams first{.name = "composed", .inner = {with_ratio(name, 0.5), knorm}};
+    if (makes_rows(*row))
+      refused(first, "'" + name + "' makes new rows");
+    else
+      EXPECT_NO_THROW(make_press(first)) << name;
   }
 }
 

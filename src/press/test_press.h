@@ -50,6 +50,11 @@ inline bool has_even_counts(const PressRow& row) {
   return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv";
 }
 
+// Puts rows of its own into the cache: what is there then is no longer what was written.
+inline bool makes_rows(const PressRow& row) {
+  return make_press(with_ratio(std::string{row.name}, 0.5))->needs().new_rows;
+}
+
 inline bool takes_budget(const PressRow& row) { return row.amount != Amount::listed; }
 
 inline PressParams with_budget(const std::string& name, int rows, uint64_t seed = 7) {
@@ -107,11 +112,17 @@ inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, k
                   threads);
 }
 
-// What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head.
+// What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head, and what
+// its biases take.
 inline size_t pages_by_formula(const kv::Sequence& sequence) {
   const size_t per_page = static_cast<size_t>(sequence.shape().rows());
   size_t pages = 0;
   for (const auto& tokens : tokens_held(sequence)) pages += (tokens.size() + per_page - 1) / per_page;
+  for (int pair = 0; pair < sequence.shape().n_heads(); ++pair) {
+    const auto& bias =
+        sequence.table(pair / sequence.shape().n_kv_heads, pair % sequence.shape().n_kv_heads).bias;
+    if (bias != nullptr) pages += bias->pages.size();
+  }
   return pages;
 }
 

@@ -66,7 +66,8 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
                                            "pyramidkv",
                                            "tova",
                                            "expected_attention",
-                                           "observed_attention"};
+                                           "observed_attention",
+                                           "test_merging"};
     const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
     request.compression.press = presses[press];
     request.compression.ratio = between(random, 1, 9) / 10.0;

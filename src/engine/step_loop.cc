@@ -53,6 +53,7 @@ void StepLoop::cancel_all() {
 }
 
 void StepLoop::preempt(AnswerState& answer) {
+  leave_second_pass(answer);
   answer.sequence.release();
   answer.waiting = true;
   answer.preempted = true;

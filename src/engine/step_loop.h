@@ -81,6 +81,12 @@ class StepLoop {
   void add_samples(AnswerState& answer, size_t logit_row, std::vector<Sample>& samples);
   void after_feeding(AnswerState& answer);
 
+  // Extra passes for the press (second_pass.cc).
+  void begin_compression(AnswerState& answer);
+  void end_probe(AnswerState& answer);
+  static void end_second_pass(AnswerState& answer, model::QueryRecord record);
+  static void leave_second_pass(AnswerState& answer);  // in the middle: an end, or a preemption
+
   // Tokens and ends (step_answers.cc).
   void take_token(AnswerState& answer, const SampledToken& token);
   void finish(AnswerState& answer, Finish how, Delta last = {});

@@ -128,7 +128,7 @@ TEST_F(StepLoopCompress, TheFirstTokenLeavesBeforeTheCompression) {
 
 TEST_F(StepLoopCompress, TheNextTurnGoesOnFromCompressedRowsAsByHand) {
   for (const char* press : {"knorm", "test_uneven", "streaming_llm", "snapkv", "tova", "expected_attention",
-                            "observed_attention", "test_merging"}) {
+                            "observed_attention", "test_merging", "test_second_pass"}) {
     for (const int pool_tokens : {2'000, 256}) {
       SCOPED_TRACE(testing::Message() << press << ", pool of " << pool_tokens);
       LoopDriver driver(model_.model, model_.compute, options(pool_tokens));

@@ -68,6 +68,9 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
+  if (answer.press_is_due())
+    view.pages_alone =
+        std::max(view.pages_alone, view.need.pages_for(answer.feed_end() + request.longest_probe));
   if (request.press_needs.new_rows) view.pages_alone += most_bias_pages(answer.feed_end());
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));

@@ -19,6 +19,7 @@ PressNeeds united(PressNeeds a, const PressNeeds& b) {
         a.query_statistics ? std::min(a.statistics_skip, b.statistics_skip) : b.statistics_skip;
   a.query_statistics |= b.query_statistics;
   a.received_attention |= b.received_attention;
+  a.second_pass |= b.second_pass;
   a.pre_rope_keys |= b.pre_rope_keys;
   a.hidden_states |= b.hidden_states;
   a.output_weights |= b.output_weights;
@@ -38,6 +39,7 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
       {needs.values, delivered.values, "the cached values"},
       {needs.query_statistics, delivered.query_statistics, "mean and covariance of the queries"},
       {needs.received_attention, delivered.received_attention, "the attention that each row received"},
+      {needs.second_pass, delivered.second_pass, "a second pass over the prompt"},
       {needs.pre_rope_keys, delivered.pre_rope_keys, "the keys before RoPE"},
       {needs.hidden_states, delivered.hidden_states, "the hidden states"},
       {needs.output_weights, delivered.output_weights, "the attention output weights"},
@@ -70,6 +72,7 @@ std::vector<std::string> need_names(const PressNeeds& needs) {
   add(needs.last_queries > 0, fmt::format("last {} queries", needs.last_queries));
   add(needs.query_statistics, "query mean and covariance");
   add(needs.received_attention, "received attention");
+  add(needs.second_pass, "second pass");
   add(needs.pre_rope_keys, "keys before RoPE");
   add(needs.hidden_states, "hidden states");
   add(needs.output_weights, "output weights");

@@ -28,6 +28,7 @@ struct PressNeeds {
   bool query_statistics = false;    // mean and covariance of the queries before RoPE, per query head
   int statistics_skip = 4;          // first tokens of the sequence that they leave out
   bool received_attention = false;  // what each row received of all queries, see observe_attention()
+  bool second_pass = false;         // the most that each row receives of the queries of probes()
   bool pre_rope_keys = false;
   bool hidden_states = false;      // at each layer's input
   bool output_weights = false;     // W_O
@@ -48,6 +49,14 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
 
 // "keys", "last 64 queries", ...: for lists of presses.
 std::vector<std::string> need_names(const PressNeeds& needs);
+
+// An extra pass behind the prompt, for presses that look at how a text is read again: its tokens are fed at
+// the positions that follow, see all of the prompt's rows, and are forgotten.
+struct Probe {
+  std::string instruction{};  // in front, in the model's own tokens; may be empty
+  int first_token = 0;        // then the prompt's tokens [first_token, end_token) once more
+  int end_token = 0;
+};
 
 // What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
 struct PrefillChunk {
@@ -98,6 +107,10 @@ class Press {
 
   // In order of tokens for each layer; never at the same time as another call.
   virtual void observe(const PrefillChunk& /*chunk*/) {}
+
+  // The passes that needs().second_pass asks for, after prefill and before score(), each over the same rows.
+  // The prompt's new tokens are [first_token, end_token); no pass may be longer than those for first_token 0.
+  virtual std::vector<Probe> probes(int /*first_token*/, int /*end_token*/) const { return {}; }
 
   // One after the other, each over the rows that the one before kept; score(), allocate() and apply() are
   // called on these. The presses live as long as this one.

@@ -10,7 +10,7 @@ namespace fastcache::press {
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
     kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven,
-    kTestMerging;
+    kTestMerging, kTestSecondPass;
 
 namespace {
 
@@ -19,7 +19,7 @@ constexpr const PressRow* kPresses[] = {
     &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
     &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
-    &kTestUneven, &kTestMerging};
+    &kTestUneven, &kTestMerging, &kTestSecondPass};
 // clang-format on
 
 std::unique_ptr<Press> make_completed(const PressParams& params) {

@@ -47,7 +47,8 @@ inline PressParams with_ratio(const std::string& name, double ratio, uint64_t se
 }
 
 inline bool has_even_counts(const PressRow& row) {
-  return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv";
+  return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv" &&
+         row.name != "test_second_pass";
 }
 
 // Puts rows of its own into the cache: what is there then is no longer what was written.
@@ -92,6 +93,11 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
     record->received = {n_layers, sequence.shape().n_kv_heads, 0, n_tokens};
     for (double& sum : record->received.sums)
       sum = random_score(3, 0, 0, static_cast<int>(&sum - record->received.sums.data()));
+  }
+  if (needs.second_pass) {
+    record->probed = {n_layers, sequence.shape().n_kv_heads, n_tokens};
+    for (float& most : record->probed.maxima)
+      most = random_score(5, 0, 0, static_cast<int>(&most - record->probed.maxima.data()));
   }
   if (!needs.query_statistics) return record;
   record->moments = {n_layers, n_heads, kHeadDim, needs.statistics_skip, n_tokens};

@@ -67,11 +67,13 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
                                            "tova",
                                            "expected_attention",
                                            "observed_attention",
-                                           "test_merging"};
+                                           "test_merging",
+                                           "test_second_pass"};
     const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
     request.compression.press = presses[press];
     request.compression.ratio = between(random, 1, 9) / 10.0;
     if (press == 4 || press == 5) request.compression.parameters["window"] = between(random, 1, 40);
+    if (presses[press] == "test_second_pass") request.compression.parameters["part"] = between(random, 5, 60);
   }
   return request;
 }

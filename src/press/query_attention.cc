@@ -69,7 +69,7 @@ FC_CLONES void add_rows_in_order(const float* weights, int n_rows, const float* 
       sums[row] += static_cast<double>(weights[static_cast<size_t>(row) * kColumns + lane] * factors[lane]);
 }
 
-// highest: [n_rows], at least the weights of each row.
+// highest: [n_rows], raised to the weights of each row.
 FC_CLONES void raise_rows(const float* weights, int n_rows, const float* factors, int n_lanes,
                           float* highest) {
   for (int row = 0; row < n_rows; ++row)
@@ -78,8 +78,8 @@ FC_CLONES void raise_rows(const float* weights, int n_rows, const float* factors
           std::max(highest[row], weights[static_cast<size_t>(row) * kColumns + lane] * factors[lane]);
 }
 
-// The queries of one pass: lane
-= (token - first token) * group + head of the group - begin.struct Lanes {
+// The queries of one pass: lane = (token - first token) * group + head of the group - begin.
+struct Lanes {
   const model::LastQueries* queries = nullptr;
   int begin = 0, n = 0;
   int first_token = 0, group = 0;

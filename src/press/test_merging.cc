@@ -15,8 +15,8 @@ namespace {
 
 struct Rows {  // of one head
   int n = 0, head_dim = 0;
-  std::vector<float> k, v;   // [n, head_dim]
-  std::vector<double> mass;  // [n]: how many rows each stands for
+  std::vector<float> k{}, v{};  // [n, head_dim]
+  std::vector<double> mass{};   // [n]: how many rows each stands for
 
   bool is_finite(int row) const {
     double sum = 0;

@@ -51,7 +51,7 @@ void check_numbers(const Request& request) {
 }
 
 // What any request of ours gives a press.
-press::PressNeeds delivered_needs(const model::Hparams& hparams) {
+press::PressNeeds delivered_needs(const model::HParams& hparams) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,

@@ -107,6 +107,11 @@ class Sequence {
                                const MergedRows& merged = {});
   [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
 
+  // During a step, before a layer's rows are written: of the last n_new tokens' rows only these go on, as
+  // row() says; slot() does not know them. Nothing of it counts as compressed. kept: of 0 .. n_new - 1,
+  // strictly ascending. False (no page) leaves the head as it was.
+  [[nodiscard]] bool keep_new_rows(int layer, int head, int n_new, std::span<const int32_t> kept);
+
   // Frees a layer's pages all of whose rows stand before the position (sliding windows).
   void free_before(int layer, int32_t position) noexcept;
 

@@ -3,6 +3,7 @@
 // can fail comes first, so that a failure leaves the head as it was.
 #include <algorithm>
 #include <cassert>
+#include <numeric>
 #include <utility>
 
 #include "kv/row_packing.h"
@@ -38,6 +39,20 @@ bool Sequence::keep_rows(int layer, int head, std::span<const int32_t> rows, con
   const bool stale_tail = t.stale_tail && same_tail;
   repoint(t, std::move(packing.entries), std::move(row_tokens), std::move(bias));
   t.stale_tail = stale_tail;
+  return true;
+}
+
+bool Sequence::keep_new_rows(int layer, int head, int n_new, std::span<const int32_t> kept) {
+  HeadTable& t = heads_[pair(layer, head)];
+  assert(n_new <= t.n_rows);
+  const int n_old = t.n_rows - n_new, n_compressed = t.n_compressed;
+  std::vector<int32_t> rows(n_old);
+  std::iota(rows.begin(), rows.end(), 0);
+  for (const int32_t row : kept) rows.push_back(n_old + row);
+  const int n_appended = n_new_;  // other layers still ask for their slots
+  if (!keep_rows(layer, head, rows)) return false;
+  t.n_compressed = n_compressed;
+  n_new_ = n_appended;
   return true;
 }
 

@@ -23,8 +23,9 @@ class Family {
   virtual linear::InputForms input_forms() const = 0;
   virtual size_t weight_bytes() const = 0;  // packed, in memory
 
-  // Appends all operations from tokens to logits. The family must outlive the graph.
-  virtual void build_graph(StepGraph& graph, StepContext& context) const = 0;
+  // Appends the operations of layers [first_layer, end_layer), from tokens where it is the first, to logits
+  // where it is the last. The family must outlive the graph.
+  virtual void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const = 0;
 };
 
 // Packs the weights on the pool's threads. Throws Error (invalid_model, unsupported) that names the tensor.

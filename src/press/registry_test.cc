@@ -174,6 +174,8 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   delivered.last_queries = 64;
   delivered.query_statistics = true;
   delivered.received_attention = true;
+  delivered.second_pass = true;
+  delivered.new_rows = true;
   for (const PressRow* row : presses())
     EXPECT_NO_THROW(
         check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), delivered));

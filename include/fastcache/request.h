@@ -20,7 +20,8 @@ struct Message {
   std::string content = {};
 };
 
-// How the prompt's K and V are compressed once it is prefilled; the first token has left by then. A prompt
+// How the prompt's K and V are compressed once it is prefilled; the first token has left by then. With
+// "decoding(...)" what the answer adds is compressed too, while it grows. A prompt
 // that goes on after an earlier one and its answer, with the same compression, starts from their compressed
 // rows where the prefix cache still has them; otherwise it is compressed as a whole. So its answer may depend
 // on what the cache holds: when it starts and, if it is preempted, once more when it comes back.
@@ -89,6 +90,7 @@ struct Summary {
   double tpot_ms = 0;      // mean time between tokens, the first excluded
   // KV of the prompt, all layers and heads.
   size_t rows_before_compression = 0, rows_after_compression = 0;
+  int compressions = 0;    // of the prompt, and of all answers during decoding
   size_t freed_bytes = 0;  // by compression, as the pool counts; what the prefix cache keeps included
 };
 

@@ -18,10 +18,14 @@ using press::PressRow;
 
 // Of a press by itself: a wrapper also needs what the wrapped presses need.
 press::PressNeeds own_needs(const PressRow& row) {
-  if (row.wrap != nullptr) return {};
+  if (row.amount == Amount::inner || row.amount == Amount::listed) return {};
   press::PressParams params{.name = std::string{row.name}};
+  params.inner.assign(static_cast<size_t>(row.min_inner), {.name = "random"});
   if (row.amount == Amount::own && row.removes) params.ratio = 0.5;
-  return press::make_press(params)->needs();
+  if (row.amount == Amount::rows) params.budget = 1;
+  press::PressNeeds needs = press::make_press(params)->needs();
+  needs.seed &= row.wrap == nullptr;  // random's
+  return needs;
 }
 
 std::string default_value(const PressNumber& number) {
@@ -35,6 +39,7 @@ std::string usage(const PressRow& row) {
   if (row.wrap != nullptr) parts.emplace_back(row.max_inner > 1 ? "PRESS, PRESS, ..." : "PRESS");
   for (const PressNumber& number : row.numbers) parts.push_back(default_value(number));
   if (row.removes && row.amount == Amount::own) parts.emplace_back("ratio | budget");
+  if (row.amount == Amount::rows) parts.emplace_back("budget");
   if (own_needs(row).seed) parts.emplace_back("seed=0");
   return fmt::format("{}({})", row.name, fmt::join(parts, ", "));
 }

@@ -7,11 +7,13 @@
 namespace fastcache::engine {
 namespace {
 
-// What a runner will still take for its prompt, and for the next tokens of every answer.
+// What a runner will still take for its prompt, and for the next tokens of every answer; all that it may ever
+// take where that is known: such answers never need another's pages.
 int64_t pages_promised(const Runner& r, int lookahead_tokens) {
-  if (r.stage == Stage::compress) return 0;  // gives back more than that
-  if (r.stage == Stage::decode) return r.need->pages_for(1 + lookahead_tokens);
-  return pages_with_forks(*r.need, r.tokens_left, r.n_forks, lookahead_tokens);
+  const int64_t known = std::max<int64_t>(0, r.pages_to_come);
+  if (r.stage == Stage::compress) return known;  // gives back more than its next tokens take
+  if (r.stage == Stage::decode) return r.pages_to_come >= 0 ? known : r.need->pages_for(1 + lookahead_tokens);
+  return std::max(known, pages_with_forks(*r.need, r.tokens_left, r.n_forks, lookahead_tokens));
 }
 
 // What is left for newcomers, as runners go and come.
@@ -29,8 +31,10 @@ struct Room {
 
 // The pages that admission must find: alone in the pool a request needs no room beside its prompt.
 int64_t pages_asked(const WaitingRequest& w, bool alone, int lookahead_tokens) {
-  const int64_t prompt = alone ? w.need.pages_for(w.prompt_tokens)
-                               : pages_with_forks(w.need, w.prompt_tokens, w.n_forks, lookahead_tokens);
+  const int64_t prompt =
+      alone
+          ? w.need.pages_for(w.prompt_tokens)
+          : std::max(w.pages_to_come, pages_with_forks(w.need, w.prompt_tokens, w.n_forks, lookahead_tokens));
   return w.pages_pinned + prompt;
 }
 
@@ -75,6 +79,7 @@ Runner start(const WaitingRequest& w, double ageing_ms) {
           .n_forks = w.n_forks,
           .kv_rows = w.kv_rows,
           .need = &w.need,
+          .pages_to_come = w.pages_to_come,
           .admitted = true};
 }
 

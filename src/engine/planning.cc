@@ -25,6 +25,7 @@ Runner runner_of(const RunningRequest& r, double ageing_ms) {
           .kv_rows = r.kv_rows,
           .need = &r.need,
           .pages_held = r.pages_held,
+          .pages_to_come = r.pages_to_come,
           .pages_exclusive = r.pages_exclusive};
 }
 

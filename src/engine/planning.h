@@ -33,6 +33,7 @@ struct Runner {
   int kv_rows = 0;
   const PageNeed* need = nullptr;  // in the input
   int64_t pages_held = 0;
+  int64_t pages_to_come = -1;
   int64_t pages_exclusive = 0;
 
   bool admitted = false;     // in this step

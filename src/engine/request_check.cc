@@ -51,16 +51,17 @@ void check_numbers(const Request& request) {
 }
 
 // What any request of ours gives a press.
-press::PressNeeds delivered_needs(const model::HParams& hparams) {
+press::PressNeeds delivered_needs(const model::LoadedModel& model) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,
           .query_statistics = true,
           .received_attention = true,
           .second_pass = true,
+          .output_weights = !model.family->output_weights().empty(),
           .seed = true,
           .new_rows = true,
-          .n_layers = hparams.n_layers};
+          .n_layers = model.hparams.n_layers};
 }
 
 // Its positions follow those of the prompt.
@@ -110,7 +111,9 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->press = press_params(request.compression);
   const auto press = press::make_press(state->press);
   state->press_needs = press->needs();
-  press::check_needs(state->press.name, state->press_needs, delivered_needs(model.hparams));
+  state->press_interval = press->decode_interval();
+  state->press_bounds_rows = press->bounds_rows();
+  press::check_needs(state->press.name, state->press_needs, delivered_needs(model));
   check_second_pass(*press, model, *state);
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};

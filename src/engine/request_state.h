@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,7 +42,9 @@ struct RequestState {
   press::PressParams press;
   press::PressNeeds press_needs;
   bool compresses = false;
-  int longest_probe = 0;  // tokens of the press's longest extra pass
+  int longest_probe = 0;           // tokens of the press's longest extra pass
+  bool press_bounds_rows = false;  // between them every head's rows have a limit
+  int press_interval = 0;          // tokens between compressions during decoding; 0: there are none
   PrefixNamespace plain_rows, compressed_rows;
   int priority = 0;
   double arrival_ms = 0;
@@ -88,7 +91,8 @@ struct AnswerState {
   bool waiting = true;
   bool preempted = false;
   Stage stage = Stage::prefill;
-  bool compressed = false;  // the press was here, since the sequence was last empty
+  int n_compressions = 0;  // the press was here so often, since the sequence was last empty
+  int n_reported = 0;      // of them, in the summary: a replay does not count them again
   std::vector<press::PlannedHead>
       heads_to_compress;                // of a compression that found no pages, for the next step
   int64_t bytes_freed = 0;              // by that compression, so far
@@ -102,9 +106,17 @@ struct AnswerState {
 
   int n_prompt() const { return static_cast<int>(request->prompt.size()); }
   int n_generated() const { return static_cast<int>(tokens.size()) - n_prompt(); }
-  bool press_is_due() const { return request->compresses && !compressed; }
+  bool compressed() const { return n_compressions > 0; }
+  // Behind how many tokens the press comes next: the prompt's, then, where it compresses during decoding, so
+  // many more each time. They are places in the text, so a replay comes by the same ones.
+  static constexpr int kNever = std::numeric_limits<int>::max();
+  int press_at() const {
+    if (!request->compresses || (compressed() && request->press_interval == 0)) return kNever;
+    return n_prompt() + n_compressions * request->press_interval;
+  }
+  bool press_is_due() const { return sequence.token_count() == press_at(); }
   // Up to where the tokens are fed before something else happens.
-  int feed_end() const { return press_is_due() ? n_prompt() : static_cast<int>(tokens.size()); }
+  int feed_end() const { return std::min(press_at(), static_cast<int>(tokens.size())); }
   // Those to be fed next, or those of the extra pass at work.
   std::span<const int32_t> next_tokens() const {
     if (second_pass != nullptr)

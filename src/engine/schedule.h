@@ -35,8 +35,10 @@ struct WaitingRequest {
   PageNeed need{};           // with the cached prefix attached
   int64_t pages_pinned = 0;  // evictable pages that attaching the prefix makes unevictable
   int64_t pages_alone = 0;   // the most that it may ever hold at once, alone in an empty pool
-  int n_forks = 1;           // answers that share the prompt
-  bool preempted = false;    // ran before
+  // Where compression during decoding bounds it: what its answers may take, pages_pinned aside; else -1.
+  int64_t pages_to_come = -1;
+  int n_forks = 1;         // answers that share the prompt
+  bool preempted = false;  // ran before
 };
 
 // An answer of several is a request of its own once it decodes (same priority and arrival).
@@ -52,8 +54,9 @@ struct RunningRequest {
   int kv_rows = 0;             // mean of rows held per (layer, KV head)
   PageNeed need{};
   int64_t pages_held = 0;
-  // Of them: free when it lets go. What it shares with the prefix cache alone is not counted: it becomes
-  // evictable only for the next step, because a prompt admitted in this one may attach it.
+  int64_t pages_to_come = -1;  // the most that it may still take, where compression bounds that; else -1
+  // Of pages_held: free when it lets go. What it shares with the prefix cache alone is not counted: it
+  // becomes evictable only for the next step, because a prompt admitted in this one may attach it.
   int64_t pages_exclusive = 0;
 };
 

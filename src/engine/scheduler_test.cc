@@ -99,6 +99,30 @@ TEST(Scheduler, AdmissionLeavesRoomForTheNextTokens) {
   EXPECT_THAT(s.plan().admit, ElementsAre(2)) << "alone it needs its prompt only";
 }
 
+// Compression during decoding bounds what an answer takes: that much is kept for it, no less and no more.
+TEST(Scheduler, AdmissionLeavesRoomForAllThatABoundedAnswerMayTake) {
+  Situation s;
+  s.running = {decoding(1, 0, 8)};
+  s.waiting = {prompt(2, 1, 4)};
+  s.running[0].pages_to_come = 9;
+  s.waiting[0].pages_to_come = 7;
+  s.input.pool.available = 9 + 7;
+  EXPECT_THAT(s.plan().admit, ElementsAre(2));
+  s.input.pool.available -= 1;
+  EXPECT_THAT(s.plan().admit, IsEmpty());
+  s.running[0].stage = Stage::compress;
+  EXPECT_THAT(s.plan().admit, IsEmpty());
+  s.running[0].pages_to_come = 0;  // it has them all
+  s.input.pool.available = 7;
+  EXPECT_THAT(s.plan().admit, ElementsAre(2));
+  s.waiting.push_back(prompt(3, 2, 4));
+  s.waiting[1].pages_to_come = 7;
+  s.input.pool.available = 14;
+  EXPECT_THAT(s.plan().admit, ElementsAre(2, 3));
+  s.input.pool.available = 13;
+  EXPECT_THAT(s.plan().admit, ElementsAre(2));
+}
+
 TEST(Scheduler, PinnedPrefixPagesCannotBeDropped) {
   Situation s;
   s.running = {decoding(1, 0, 8)};

@@ -26,7 +26,7 @@ std::vector<std::vector<int32_t>> probe_texts(const press::Press& press, const m
 void StepLoop::begin_compression(AnswerState& answer) {
   answer.stage = Stage::compress;
   const RequestState& request = *answer.request;
-  if (!request.press_needs.second_pass) return;
+  if (!request.press_needs.second_pass || answer.compressed()) return;
   const int n_layers = model_.hparams.n_layers, n_prompt = answer.n_prompt();
   const int first_new = answer.from_compressed_prefix ? answer.compressed_prefix_tokens : 0;
   auto pass = std::make_unique<SecondPass>(SecondPass{

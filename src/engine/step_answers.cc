@@ -119,7 +119,8 @@ void StepLoop::start_siblings(AnswerState& answer) {
     sibling->sequence = answer.sequence.fork();
     sibling->waiting = false;
     sibling->stage = Stage::decode;
-    sibling->compressed = answer.compressed;
+    sibling->n_compressions = answer.n_compressions;
+    sibling->n_reported = answer.n_reported;
     sibling->from_compressed_prefix = answer.from_compressed_prefix;
     sibling->compressed_prefix_tokens = answer.compressed_prefix_tokens;
     sibling->id = next_id_++;
@@ -132,7 +133,7 @@ void StepLoop::start_siblings(AnswerState& answer) {
 // For the next turn of the conversation.
 void StepLoop::remember(AnswerState& answer) {
   if (!options_.prefix_cache || answer.sequence.token_count() == 0) return;
-  if (answer.compressed)
+  if (answer.compressed())
     cache_.insert_compressed(answer.request->compressed_rows, {}, answer.sequence);
   else if (!answer.from_compressed_prefix)
     cache_.insert(answer.request->plain_rows, {}, answer.sequence);

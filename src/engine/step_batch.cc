@@ -21,25 +21,26 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
 }
 
 // For a press that looks at queries: memory for them is made with the first step that has any, when it is
-// known how many there will be. The rows of a compressed prefix bring none.
+// known how many there will be: those of the tokens since it came last. The rows of a compressed prefix bring
+// none.
 void StepLoop::prepare_record(AnswerState& answer, int fed) {
   if (answer.second_pass != nullptr)
     return press::expect_probe_step(answer.second_pass->record, model_.hparams.n_layers, fed,
                                     answer.sequence.token_count());
   const press::PressNeeds& needs = answer.request->press_needs;
-  if (!needs.looks_at_queries() || !answer.press_is_due()) return;
-  const int n_prompt = answer.n_prompt(), n_layers = model_.hparams.n_layers;
-  const int first_last = std::max(fed, n_prompt - needs.last_queries);
+  const int end = answer.press_at(), n_layers = model_.hparams.n_layers;
+  if (!needs.looks_at_queries() || end == AnswerState::kNever) return;
+  const int first_last = std::max(fed, end - needs.last_queries);
   if (!needs.looks_at_all_queries() && answer.sequence.token_count() <= first_last) return;
   const attention::AttentionShape& shape = runner_.attention();
   if (answer.record == nullptr) {
     answer.record = std::make_unique<model::QueryRecord>(model::QueryRecord{.attention = shape});
     if (needs.last_queries > 0)
-      answer.record->last = {n_layers, shape.n_heads, shape.head_dim, first_last, n_prompt};
+      answer.record->last = {n_layers, shape.n_heads, shape.head_dim, first_last, end};
     if (needs.query_statistics)
       answer.record->moments = {n_layers, shape.n_heads, shape.head_dim, std::max(fed, needs.statistics_skip),
-                                n_prompt};
-    if (needs.received_attention) answer.record->received = {n_layers, shape.n_kv_heads, fed, n_prompt};
+                                end};
+    if (needs.received_attention) answer.record->received = {n_layers, shape.n_kv_heads, fed, end};
   }
   if (needs.received_attention)
     answer.record->chunk = {n_layers, shape.n_heads, shape.head_dim, fed, answer.sequence.token_count()};
@@ -90,7 +91,7 @@ void StepLoop::after_feeding(AnswerState& answer) {
   if (!answers_.contains(answer.id)) return;  // its request failed
   if (answer.second_pass != nullptr) return end_probe(answer);
   if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
-      !answer.compressed) {
+      !answer.compressed()) {
     cache_.insert(answer.request->plain_rows, {}, answer.sequence);
   }
   if (answer.is_over()) return retire(answer);
@@ -122,9 +123,9 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     }
     if (answer.tokens_left() == 0) fed.push_back(&answer);
     // A replay has its first token already, which may have been its end; it comes to the compression without
-    // a new one.
-    const bool wants_token = answer.tokens_left() == 0 && !answer.ended && answer.second_pass == nullptr &&
-                             !(answer.press_is_due() && answer.n_generated() > 0);
+    // a new one, and to those during decoding.
+    const bool wants_token = !answer.ended && answer.second_pass == nullptr &&
+                             answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
     step.push_back(

@@ -17,6 +17,7 @@ StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::Pa
       options_(options),
       now_ms_(std::move(now_ms)),
       shape_(model::cache_shape(model.hparams, kv_type)),
+      output_weights_(model.family->output_weights()),
       runner_(model.hparams, *model.family, pool_, compute),
       cache_(pool_, shape_),
       scheduler_(options.scheduler, make_policy(options.policy)) {
@@ -58,7 +59,7 @@ void StepLoop::preempt(AnswerState& answer) {
   answer.waiting = true;
   answer.preempted = true;
   answer.stage = Stage::prefill;
-  answer.compressed = false;
+  answer.n_compressions = 0;
   answer.heads_to_compress.clear();
   answer.record.reset();
   answer.bytes_freed = 0;
@@ -91,8 +92,9 @@ bool StepLoop::run_press(AnswerState& answer) {
                                .budget = request.press.how_much(),
                                .pool = &pool_,
                                .sequence = &answer.sequence,
-                               .new_rows_only = answer.from_compressed_prefix,
-                               .record = answer.record.get()};
+                               .new_rows_only = answer.from_compressed_prefix && request.press_interval == 0,
+                               .record = answer.record.get(),
+                               .output_weights = output_weights_};
   std::vector<press::PlannedHead>& left = answer.heads_to_compress;
   if (left.empty()) left = press::plan_compression(job, compute_);
   Summary& summary = request.summary;
@@ -106,14 +108,20 @@ bool StepLoop::run_press(AnswerState& answer) {
     press::CompressResult result = press::commit_compression(job, std::move(left));
     left = std::move(result.uncommitted);
     answer.bytes_freed += usable_bytes() - usable_before;
+    if (answer.compressed()) continue;  // the summary's rows are the prompt's
     if (summary.rows_before_compression == 0)
       summary.rows_before_compression = static_cast<size_t>(result.rows_before);
     summary.rows_after_compression = static_cast<size_t>(result.rows_after);
   } while (!left.empty() && make_room_for_compression(
                                 answer, left.front().rows.size() / static_cast<size_t>(shape_.rows()) + 1));
-  if (left.empty() && summary.freed_bytes == 0)  // else it was reported before a preemption
-    summary.freed_bytes = static_cast<size_t>(std::max<int64_t>(answer.bytes_freed, 0));
-  return left.empty();
+  if (!left.empty()) return false;
+  if (answer.n_compressions == answer.n_reported) {  // else it was reported before a preemption
+    summary.freed_bytes += static_cast<size_t>(std::max<int64_t>(answer.bytes_freed, 0));
+    ++summary.compressions;
+    ++answer.n_reported;
+  }
+  answer.bytes_freed = 0;
+  return true;
 }
 
 void StepLoop::compress(AnswerState& answer) {
@@ -123,7 +131,7 @@ void StepLoop::compress(AnswerState& answer) {
   answer.request->summary.compress_ms += now_ms() - start_ms;
   answer.steps_waited = 0;
   if (!done) return;
-  answer.compressed = true;
+  ++answer.n_compressions;
   answer.record.reset();
   start_siblings(answer);
   answer.stage = answer.tokens_left() > 1 ? Stage::prefill : Stage::decode;
@@ -134,11 +142,15 @@ void StepLoop::compress(AnswerState& answer) {
 // is.
 void StepLoop::refuse(AnswerState& answer) {
   if (answer.n_generated() > 0) return end_now(answer, Finish::length);
-  fail(*answer.request,
-       std::make_exception_ptr(Error{
-           Code::pool_too_small,
-           fmt::format("{} prompt tokens for {} answers do not fit into the KV pool of {} bytes, even alone",
-                       answer.tokens.size(), answer.n_forks(), pool_.n_pages() * pool_.page_bytes())}));
+  const RequestState& request = *answer.request;
+  std::string what =
+      fmt::format("{} prompt tokens for {} answers do not fit into", answer.tokens.size(), answer.n_forks());
+  if (request.press_bounds_rows)
+    what += fmt::format(", or the {} rows per head between two compressions of '{}' are too many for,",
+                        rows_at_most(answer), request.press.name);
+  fail(*answer.request, std::make_exception_ptr(Error{
+                            Code::pool_too_small, fmt::format("{} the KV pool of {} bytes, even alone", what,
+                                                              pool_.n_pages() * pool_.page_bytes())}));
 }
 
 void StepLoop::step() {

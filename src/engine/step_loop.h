@@ -62,6 +62,8 @@ class StepLoop {
   int64_t most_bias_pages(int n_rows) const;
   Plan make_plan();
   int cached_tokens(const AnswerState& answer, bool& compressed) const;
+  int rows_at_most(const AnswerState& answer) const;
+  int64_t pages_at_most(const AnswerState& answer) const;
 
   // Carrying out a plan (step_loop.cc).
   void end_cancelled();
@@ -105,6 +107,7 @@ class StepLoop {
   const StepLoopOptions options_;
   std::function<double()> now_ms_;
   kv::CacheShape shape_;
+  const std::vector<const linear::PackedMatrix*> output_weights_;  // the model's W_O, for presses
   model::Runner runner_;
   PrefixCache cache_;
   Scheduler scheduler_;

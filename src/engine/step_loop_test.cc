@@ -26,6 +26,7 @@ TEST(StepLoop, RandomSchedulesGiveTheTokensOfEachRequestAlone) {
   EXPECT_GT(counts.preemptions, 0);
   EXPECT_GT(counts.cached_tokens, 0);
   EXPECT_GT(counts.compressions, 0);
+  EXPECT_GT(counts.decode_compressions, 0);
   EXPECT_GT(counts.forks, 0);
 }
 

@@ -22,7 +22,8 @@ std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
 // that is asked for.
 size_t plain_tokens_to_ask(const AnswerState& answer) {
   const press::PressNeeds& needs = answer.request->press_needs;
-  if (!answer.press_is_due() || !needs.looks_at_queries()) return static_cast<size_t>(answer.feed_end());
+  if (answer.press_at() == AnswerState::kNever || !needs.looks_at_queries())
+    return static_cast<size_t>(answer.feed_end());
   if (needs.looks_at_all_queries()) return 1;
   return static_cast<size_t>(std::max(1, answer.n_prompt() - needs.last_queries + 1));
 }
@@ -54,6 +55,24 @@ int64_t StepLoop::most_bias_pages(int n_rows) const {
   return shape_.n_heads() * ((n_rows + shape_.rows() - 1 + per_page) / per_page);
 }
 
+// Per head, of an answer that is compressed during decoding, once its prompt is.
+int StepLoop::rows_at_most(const AnswerState& answer) const {
+  const RequestState& request = *answer.request;
+  const int64_t compressed = int64_t{request.press.budget.value_or(0)} + request.press_interval;
+  const int64_t tokens =
+      std::min(int64_t{answer.n_prompt()} + request.max_tokens, int64_t{model_.hparams.context_length});
+  return static_cast<int>(std::min(compressed, tokens));
+}
+
+int64_t StepLoop::pages_at_most(const AnswerState& answer) const {
+  const int n_rows = rows_at_most(answer);
+  const int64_t of_rows = empty_page_need(shape_.n_heads(), shape_.rows()).pages_for(n_rows);
+  // Rows behind those that have biases begin a new page.
+  const int64_t of_biases =
+      answer.request->press_needs.new_rows ? most_bias_pages(n_rows) + shape_.n_heads() : 0;
+  return of_rows + of_biases;
+}
+
 WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
   const RequestState& request = *answer.request;
   bool compressed = false;
@@ -68,12 +87,16 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
-  if (answer.press_is_due())
+  if (request.longest_probe > 0)
     view.pages_alone =
-        std::max(view.pages_alone, view.need.pages_for(answer.feed_end() + request.longest_probe));
+        std::max(view.pages_alone, view.need.pages_for(answer.n_prompt() + request.longest_probe));
   if (request.press_needs.new_rows) view.pages_alone += most_bias_pages(answer.feed_end());
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
+  if (request.press_bounds_rows) {
+    view.pages_alone = std::max(view.pages_alone, pages_at_most(answer));
+    view.pages_to_come = std::max<int64_t>(0, view.n_forks * pages_at_most(answer) - view.pages_pinned);
+  }
   if (compressed) {
     // At most: each head's last page may be copied. Bounds that come to more than all rows would take, alone
     // and uncompressed, could keep a request out of an empty pool for ever.
@@ -104,6 +127,8 @@ RunningRequest StepLoop::running_view(const AnswerState& answer, bool pages_are_
   }
   view.kv_rows = static_cast<int>(rows / shape_.n_heads());
   view.pages_held = pages;
+  if (request.press_bounds_rows)
+    view.pages_to_come = std::max<int64_t>(0, view.n_forks * pages_at_most(answer) - pages);
   if (pages_are_scarce) {  // only then it matters what a preemption would free, and it takes a walk
     view.pages_exclusive = static_cast<int64_t>(answer.sequence.bytes().exclusive / pool_.page_bytes());
   }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dequantises one row of a packed matrix. The same value as the file's, bit for bit: scale * code is exact in
 // f32 for every type but Q6_K, whose one rounding is the file format's own.
-#include <cmath>
+#include <algorithm>
+#include <cassert>
 #include <cstring>
 
 #include "base/bf16.h"
@@ -25,24 +26,36 @@ float stored_scale(const Format& format, const std::byte* array, int index) {
                       array + index * (format.half_scales ? 2 : 4));
 }
 
-void get_quantised(const Format& format, const std::byte* record, int column, float* out) {
+// Channels [begin, end) of a block.
+void get_quantised(const Format& format, const std::byte* record, int column, int begin, int end,
+                   float* out) {
   const std::byte* codes = record + format.codes_offset();
-  for (int i = 0; i < kBlockChannels; ++i) {
+  const int per_scale = kBlockChannels / format.sub_blocks;
+  const int offset = format.has_min ? 0 : 1 << format.offset_shift;
+  float scale = 0, min = 0;
+  for (int i = begin; i < end; ++i) {
+    if (i == begin || i % per_scale == 0) {
+      const int at = i / per_scale * kStripColumns + column;
+      scale = stored_scale(format, record, at);
+      if (format.has_min) min = stored_scale(format, record + format.scale_bytes(), at);
+    }
     const int group = i / 4, byte = column * 4 + i % 4;
     const int code = format.codes == Codes::u8
                          ? static_cast<int>(codes[group * 64 + byte])
                          : static_cast<int>(codes[group / 2 * 64 + byte]) >> (4 * (group % 2)) & 15;
-    const int at = i * format.sub_blocks / kBlockChannels * kStripColumns + column;
-    const float scale = stored_scale(format, record, at);
-    out[i] = format.has_min ? std::fma(scale, static_cast<float>(code),
-                                       stored_scale(format, record + format.scale_bytes(), at))
-                            : scale * static_cast<float>(code - (1 << format.offset_shift));
+    const float product = scale * static_cast<float>(code - offset);
+    out[i - begin] = format.has_min ? product + min : product;
   }
 }
 
 }  // namespace
 
 void get_row(const PackedMatrix& matrix, int row, float* out) {
+  get_row_part(matrix, row, 0, matrix.n_in(), out);
+}
+
+void get_row_part(const PackedMatrix& matrix, int row, int first_channel, int n_channels, float* out) {
+  assert(first_channel >= 0 && n_channels >= 0 && first_channel + n_channels <= matrix.n_in());
   const PackedMatrix::Impl& impl = matrix.impl();
   const Segment* segment = &impl.segments[0];
   while (row >= segment->first_column + segment->n_columns) ++segment;
@@ -50,16 +63,20 @@ void get_row(const PackedMatrix& matrix, int row, float* out) {
   const Strip strip = impl.strip(segment->first_strip + local / kStripColumns);
   const Format& format = format_of(strip.format);
   const int column = local % kStripColumns;
-  for (int b = 0; b < impl.n_in / kBlockChannels; ++b, out += kBlockChannels) {
-    const std::byte* record = strip.data + format.record_bytes() * static_cast<size_t>(b);
-    if (!format.is_float()) {
-      get_quantised(format, record, column, out);
-      continue;
+  const size_t size = format.codes == Codes::f32 ? 4 : 2;
+  const int end_channel = first_channel + n_channels;
+  for (int channel = first_channel; channel < end_channel;) {
+    const int block = channel / kBlockChannels, begin = channel % kBlockChannels;
+    const int end = std::min(kBlockChannels, end_channel - block * kBlockChannels);
+    const std::byte* record = strip.data + format.record_bytes() * static_cast<size_t>(block);
+    if (format.is_float()) {
+      for (int i = begin; i < end; ++i)
+        out[i - begin] = float_weight(format.codes, record + float_index(format.codes, i, column) * size);
+    } else {
+      get_quantised(format, record, column, begin, end, out);
     }
-    const size_t size = format.codes == Codes::f32 ? 4 : 2;
-    for (int i = 0; i < kBlockChannels; ++i) {
-      out[i] = float_weight(format.codes, record + float_index(format.codes, i, column) * size);
-    }
+    out += end - begin;
+    channel += end - begin;
   }
 }
 

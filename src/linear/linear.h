@@ -83,6 +83,8 @@ PackedMatrix pack_gate_up(const WeightSource& gate, const WeightSource& up, Weig
 
 // One row of the matrix, dequantised: the token embedding of a tied output head. out: [n_in].
 void get_row(const PackedMatrix& matrix, int row, float* out);
+// The same of its input channels [first_channel, first_channel + n_channels) alone. out: [n_channels].
+void get_row_part(const PackedMatrix& matrix, int row, int first_channel, int n_channels, float* out);
 
 // The input rows of a matmul, in the forms that its weights need. Owned by the step context and reused;
 // reserve() on the engine thread, then each row is filled by exactly one thread. Rows lie in tiles of 12 that

@@ -19,6 +19,24 @@ void expect_exact(const Weights& weights, const PackedMatrix& packed, int first_
   }
 }
 
+TEST(Pack, APartOfARowIsThatPartOfTheRow) {
+  Random random(test_seed());
+  for (ggml_type type : kAllTypes) {
+    const Weights weights = quantised_weights(random, type, 20, 512);
+    const WeightSource source = weights.source();
+    const PackedMatrix packed = pack({&source, 1});
+    std::vector<float> whole(512), part(512);
+    for (int round = 0; round < 40; ++round) {
+      const int row = uniform(random, 0, 19), first = uniform(random, 0, 511);
+      const int n = uniform(random, 0, 512 - first);
+      get_row(packed, row, whole.data());
+      get_row_part(packed, row, first, n, part.data());
+      for (int i = 0; i < n; ++i)
+        ASSERT_EQ(part[i], whole[first + i]) << ggml_type_name(type) << " seed " << test_seed();
+    }
+  }
+}
+
 TEST(Pack, IsExactForQuantisedWeights) {
   Random random(test_seed());
   for (ggml_type type : kAllTypes) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "base/compute_pool.h"
 #include "model/gguf_file.h"
@@ -22,6 +23,9 @@ class Family {
   virtual const attention::RopeTable& rope() const = 0;
   virtual linear::InputForms input_forms() const = 0;
   virtual size_t weight_bytes() const = 0;  // packed, in memory
+  // W_O of each layer, [n_embd, n_heads * head_dim], for presses that weigh values by it. They live as long
+  // as the family. Empty: there is no such matrix.
+  virtual std::vector<const linear::PackedMatrix*> output_weights() const { return {}; }
 
   // Appends the operations of layers [first_layer, end_layer), from tokens where it is the first, to logits
   // where it is the last. The family must outlive the graph.

@@ -33,6 +33,7 @@ class Llama final : public Family {
   const attention::RopeTable& rope() const override { return rope_; }
   linear::InputForms input_forms() const override { return forms_; }
   size_t weight_bytes() const override;
+  std::vector<const linear::PackedMatrix*> output_weights() const override;
   void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const override;
 
  private:
@@ -128,6 +129,12 @@ size_t Llama::weight_bytes() const {
     bytes += (layer.attention_norm.size() + layer.ffn_norm.size()) * sizeof(float);
   }
   return bytes;
+}
+
+std::vector<const linear::PackedMatrix*> Llama::output_weights() const {
+  std::vector<const linear::PackedMatrix*> of_layers;
+  for (const Layer& layer : layers_) of_layers.push_back(&layer.output);
+  return of_layers;
 }
 
 void Llama::build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const {

@@ -40,6 +40,7 @@ constinit const PressRow kAdaKv{
     .numbers = kNumbers,
     .summary = "the rows of a layer to the heads with the highest scores",
     .plain_scores = false,
+    .plain_rows = true,
     .wrap = [](const PressParams& p, std::vector<std::unique_ptr<Press>> inner) -> std::unique_ptr<Press> {
       return std::make_unique<AdaKv>(std::move(inner[0]), p.number("safeguard"));
     },

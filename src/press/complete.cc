@@ -71,18 +71,24 @@ std::map<std::string, std::vector<double>> complete_lists(const PressRow& row, c
 // must_say: nobody outside says how much.
 void check_amount(const PressRow& row, PressParams& params, bool must_say) {
   if (params.ratio && params.budget) refuse(row, "ratio and budget are both set; only one of them may be");
-  if (row.amount != Amount::own && (params.ratio || params.budget))
+  const bool takes_own = row.amount == Amount::own || row.amount == Amount::rows;
+  if (!takes_own && (params.ratio || params.budget))
     refuse(row, row.amount == Amount::inner
                     ? "it takes no ratio or budget of its own; each press in it has one"
                     : "it takes no ratio or budget; its list says how much each layer loses");
+  if (row.amount == Amount::rows && params.ratio)
+    refuse(row,
+           "it takes a budget (rows per head that stay) and no ratio: memory must not grow with the answer");
   if (params.ratio && !(*params.ratio >= 0.0 && *params.ratio < 1.0))
     refuse(row, fmt::format("ratio {} must be in [0, 1): it is the fraction removed", *params.ratio));
   if (params.budget && *params.budget < 1)
     refuse(row, fmt::format("budget {} must be at least 1 row per head", *params.budget));
   if (!row.removes && (params.budget || params.ratio.value_or(0.0) != 0.0))
     refuse(row, "it removes nothing, so budget must be left out, and ratio left out or 0");
-  if (must_say && row.removes && row.amount == Amount::own && !params.ratio && !params.budget)
-    refuse(row, "set ratio (fraction removed) or budget (rows per head that stay)");
+  if (must_say && row.removes && takes_own && !params.ratio && !params.budget)
+    refuse(row, row.amount == Amount::rows
+                    ? "set budget (rows per head that stay)"
+                    : "set ratio (fraction removed) or budget (rows per head that stay)");
   if (params.ratio) *params.ratio += 0.0;
 }
 
@@ -112,9 +118,13 @@ void complete_inner(const PressRow& row, PressParams& params) {
   for (PressParams& inner : params.inner) {
     if (inner.seed == 0) inner.seed = params.seed;
     inner = complete_tree(inner, row.amount == Amount::inner);
-    if (row.amount == Amount::inner) continue;
     const PressRow& wrapped = find_press(inner.name);
-    if (!wrapped.plain_scores)
+    if (wrapped.amount == Amount::rows)
+      refuse(row, fmt::format("it cannot wrap '{}', which must stand outermost", wrapped.name));
+    if (row.amount == Amount::inner) continue;
+    if (row.keeps_all && (wrapped.amount != Amount::own || !wrapped.removes))
+      refuse(row, fmt::format("it cannot wrap '{}', which takes no budget", wrapped.name));
+    if (!wrapped.plain_scores && !row.keeps_all && !(row.keeps_counts && wrapped.plain_rows))
       refuse(row,
              fmt::format("it cannot wrap '{}', which does not choose rows by scores alone", wrapped.name));
     if (row.amount == Amount::listed && (inner.ratio || inner.budget))

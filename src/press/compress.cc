@@ -69,7 +69,8 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
   const kv::CacheShape& shape = job.sequence->shape();
   std::vector<LayerInput> layers;
   for (int layer = 0; layer < shape.n_layers; ++layer)
-    layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record);
+    layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record,
+                        job.output_weights.empty() ? nullptr : job.output_weights[layer]);
 
   std::vector<Edit> edits;  // the last stage's are the only ones that may hold new rows
   for (const Stage& stage : job.press->stages(job.budget)) {

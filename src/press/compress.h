@@ -26,6 +26,8 @@ struct CompressJob {
   // or a budget counts then: Budget::rows_kept.
   bool new_rows_only = false;
   const model::QueryRecord* record = nullptr;  // the sequence's, where the press needs queries
+  // [n_layers], the model's; empty unless the press needs them.
+  std::span<const linear::PackedMatrix* const> output_weights{};
 };
 
 struct PlannedHead {

@@ -30,7 +30,7 @@ void expect_sound(const PagePool& pool, std::initializer_list<const Sequence*> s
 }
 
 TEST(Compress, KeepsRowsBitForBitAndLogicalNumbers) {
-  for (const PressRow* row : presses())
+  for (const PressRow* row : ratio_presses())
     for (const int n : {1, 15, 16, 17, 200}) {
       PagePool pool{kv::test_pool(200)};
       Sequence sequence{pool, kShape};
@@ -56,7 +56,7 @@ TEST(Compress, KeepsRowsBitForBitAndLogicalNumbers) {
 }
 
 TEST(Compress, RatioZeroAndALargeBudgetChangeNothing) {
-  for (const PressRow* row : presses())
+  for (const PressRow* row : ratio_presses())
     for (const PressParams& params : {with_ratio(std::string{row->name}, 0.0),
                                       takes_budget(*row) ? with_budget(std::string{row->name}, 100)
                                                          : with_ratio(std::string{row->name}, 0.0),
@@ -76,14 +76,14 @@ TEST(Compress, RatioZeroAndALargeBudgetChangeNothing) {
 
 TEST(Compress, AnEmptySequenceIsNoTrouble) {
   PagePool pool{kv::test_pool(8)};
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     Sequence sequence{pool, kShape};
     EXPECT_EQ(run_press(with_ratio(std::string{row->name}, 0.5), pool, sequence).rows_after, 0);
   }
 }
 
 TEST(Compress, FreesPageByPageInACompletelyFullPool) {
-  for (const PressRow* row : presses())
+  for (const PressRow* row : ratio_presses())
     for (const double ratio : {0.3, 0.5, 0.8, 0.97}) {
       PagePool pool{kv::test_pool(kHeads * 10)};  // no reserve either
       Sequence sequence{pool, kShape};
@@ -120,7 +120,7 @@ TEST(Compress, UnevenBudgetsFreeWhatEachHeadGivesUp) {
 }
 
 TEST(Compress, DecodingGoesOnAtLogicalPositions) {
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     PagePool pool{kv::test_pool(200)};
     Sequence sequence{pool, kShape};
     ASSERT_TRUE(append_story(sequence, 100, 1));
@@ -142,7 +142,7 @@ TEST(Compress, DecodingGoesOnAtLogicalPositions) {
 }
 
 TEST(Compress, TheNextTurnTouchesOnlyItsRows) {
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     if (!row->removes || !has_even_counts(*row) || !takes_budget(*row)) continue;  // simple numbers
     const std::string name{row->name};
     const struct {
@@ -191,7 +191,7 @@ TEST(Compress, AgainOverAllRows) {
 }
 
 TEST(Compress, AForkIsCompressedBesideItsOriginal) {
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     PagePool pool{kv::test_pool(200)};
     Sequence original{pool, kShape};
     ASSERT_TRUE(append_story(original, 100, 1));

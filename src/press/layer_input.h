@@ -11,6 +11,7 @@
 
 #include "kv/page_pool.h"
 #include "kv/sequence.h"
+#include "linear/linear.h"
 #include "model/query_record.h"
 
 namespace fastcache::press {
@@ -18,13 +19,14 @@ namespace fastcache::press {
 class LayerInput {
  public:
   LayerInput(const kv::PagePool& pool, const kv::Sequence& sequence, int layer, bool new_rows_only,
-             const model::QueryRecord* record = nullptr)
+             const model::QueryRecord* record = nullptr, const linear::PackedMatrix* output_weights = nullptr)
       : memory_(pool.memory()),
         head_dim_(pool.head_dim()),
         sequence_(&sequence),
         layer_(layer),
         new_rows_only_(new_rows_only),
-        record_(record) {}
+        record_(record),
+        output_weights_(output_weights) {}
 
   int layer() const { return layer_; }
   int n_kv_heads() const { return sequence_->shape().n_kv_heads; }
@@ -72,6 +74,10 @@ class LayerInput {
   // queries than asked for: no more than the tokens computed since the sequence began or was taken up again.
   const model::QueryRecord* record() const { return record_; }
 
+  // The layer's W_O, [n_embd, n_heads * head_dim], as it is packed (linear::get_row_part()); null where
+  // needs() did not ask for it.
+  const linear::PackedMatrix* output_weights() const { return output_weights_; }
+
  private:
   kv::PageMemory memory_;
   int head_dim_ = 0;
@@ -81,6 +87,7 @@ class LayerInput {
   bool is_narrow_ = false;
   std::vector<std::vector<int32_t>> chosen_{};  // [n_kv_heads] rows behind those that stay, if narrow
   const model::QueryRecord* record_ = nullptr;
+  const linear::PackedMatrix* output_weights_ = nullptr;
 };
 
 }  // namespace fastcache::press

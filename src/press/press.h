@@ -2,9 +2,10 @@
 // The seam of compression methods ("presses"): which rows of a sequence's cache stay.
 //
 // The life of a press, one object per request: needs() at admission; observe() chunk by chunk during prefill;
-// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head. The
-// const calls come from several compute threads at once: they must not throw, lock or touch the pool's books.
-// Results never depend on threads, order of calls or chunking.
+// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head; and
+// with a decode_interval() the stage again, each time so many tokens were decoded. The const calls come from
+// several compute threads at once: they must not throw, lock or touch the pool's books. Results never depend
+// on threads, order of calls or chunking.
 //
 // A new press: one file with a PressRow in it, and its name in registry.cc.
 #pragma once
@@ -115,6 +116,13 @@ class Press {
   // One after the other, each over the rows that the one before kept; score(), allocate() and apply() are
   // called on these. The presses live as long as this one.
   virtual std::vector<Stage> stages(const Budget& budget) const { return {{this, budget}}; }
+
+  // During decoding: after so many more rows it comes again, over all rows that the sequence holds. 0: it
+  // comes once, behind the prompt.
+  virtual int decode_interval() const { return 0; }
+
+  // With a decode_interval(): no head ever holds more than the budget's rows and those of one interval.
+  virtual bool bounds_rows() const { return decode_interval() > 0; }
 
   virtual LayerScores score(const LayerInput& layer) const = 0;
 

@@ -65,6 +65,26 @@ model::QueryRecord make_record(int n_tokens) {
   return record;
 }
 
+// W_O, the same for all layers, as Q4_1: what the model's file has.
+struct OutputWeights {
+  OutputWeights() {
+    constexpr int kBlockBytes = 20, kWidth = kHeads * kHeadDim;  // f16 scale, f16 min, 32 codes of 4 bits
+    std::vector<uint8_t> file(static_cast<size_t>(kWidth) * kWidth / 32 * kBlockBytes);
+    std::mt19937_64 random{3};
+    for (size_t i = 0; i < file.size(); ++i) file[i] = static_cast<uint8_t>(random());
+    for (size_t block = 0; block < file.size(); block += kBlockBytes) {
+      file[block + 1] = 0x24;  // 1/64 and more
+      file[block + 3] = 0xb0;  // -1/8 and less
+    }
+    const linear::WeightSource source{
+        .ggml_type = 3, .data = file.data(), .n_out = kWidth, .n_in = kWidth, .name = "attn_output"};
+    matrix = linear::pack({&source, 1});
+    layers.assign(kShape.n_layers, &matrix);
+  }
+  linear::PackedMatrix matrix;
+  std::vector<const linear::PackedMatrix*> layers;
+};
+
 // What the compress stage does before it moves rows: scores, counts, selection. Arguments: prompt tokens,
 // threads.
 void plan(benchmark::State& state, const std::string& text) {
@@ -74,11 +94,13 @@ void plan(benchmark::State& state, const std::string& text) {
   const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
   const auto press = make_press(params);
   const model::QueryRecord record = make_record(n_tokens);
+  const OutputWeights output;
   const CompressJob job{.press = press.get(),
                         .budget = params.how_much(),
                         .pool = &prompt.pool,
                         .sequence = &prompt.sequence,
-                        .record = &record};
+                        .record = &record,
+                        .output_weights = output.layers};
   for (auto _ : state) benchmark::DoNotOptimize(plan_compression(job, threads));
 }
 
@@ -88,6 +110,7 @@ void whole(benchmark::State& state, const std::string& text) {
   const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
   const auto press = make_press(params);
   const model::QueryRecord record = make_record(n_tokens);
+  const OutputWeights output;
   for (auto _ : state) {
     state.PauseTiming();
     {
@@ -96,7 +119,8 @@ void whole(benchmark::State& state, const std::string& text) {
                             .budget = params.how_much(),
                             .pool = &prompt.pool,
                             .sequence = &prompt.sequence,
-                            .record = &record};
+                            .record = &record,
+                            .output_weights = output.layers};
       state.ResumeTiming();
       if (!compress(job, threads).uncommitted.empty()) state.SkipWithError("no page");
       state.PauseTiming();
@@ -119,7 +143,8 @@ BENCHMARK(query_statistics)->Unit(benchmark::kMillisecond);
 
 // Each as it is, each wrapper around keydiff.
 std::vector<std::string> texts() {
-  std::vector<std::string> texts{"composed(knorm(ratio=0.5), keydiff(ratio=0.6))"};
+  std::vector<std::string> texts{"composed(knorm(ratio=0.5), keydiff(ratio=0.6))", "criticalkv(snapkv)",
+                                 "criticalkv(expected_attention)", "criticalkv(adakv(snapkv))"};
   for (const PressRow* row : presses()) {
     if (!row->removes || row->name.starts_with("test_") || row->amount != Amount::own) continue;
     texts.push_back(row->wrap == nullptr ? std::string{row->name} : std::string{row->name} + "(keydiff)");

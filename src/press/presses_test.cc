@@ -34,7 +34,7 @@ Tokens kept_tokens(const PressParams& params, int n, int chunk, int n_threads) {
 }
 
 TEST(AllPresses, ThreadsAndChunkingChangeNothing) {
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     const PressParams params = with_ratio(std::string{row->name}, 0.6);
     const Tokens whole = kept_tokens(params, 150, 150, 1);
     for (const auto& [n_threads, chunk] : {std::pair{1, 1}, {1, 64}, {2, 150}, {3, 7}})
@@ -46,7 +46,7 @@ TEST(AllPresses, ScoresDoNotDependOnTheOrderOfLayers) {
   PagePool pool{kv::test_pool(500)};
   Sequence sequence{pool, kShape};
   ASSERT_TRUE(append_story(sequence, 90, story()));
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     const auto forward = make_press(with_ratio(std::string{row->name}, 0.6));
     const auto backward = make_press(with_ratio(std::string{row->name}, 0.6));
     const auto record = test_record(sequence, forward->needs());
@@ -59,7 +59,7 @@ TEST(AllPresses, ScoresDoNotDependOnTheOrderOfLayers) {
 }
 
 TEST(AllPresses, TheTotalIsThatOfEvenShares) {
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     if (!row->removes) continue;
     for (const int n : {1, 5, 16, 100, 333})
       for (const double ratio : {0.0, 0.25, 0.5, 0.8, 0.99}) {

@@ -88,6 +88,7 @@ constinit const PressRow kPyramidKv{
     },
     .numbers = kNumbers,
     .summary = "as snapkv, with more rows in the first layers and fewer in the last",
-    .plain_scores = false};
+    .plain_scores = false,
+    .plain_rows = true};
 
 }  // namespace fastcache::press

@@ -9,8 +9,8 @@ namespace fastcache::press {
 
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
-    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kChunkKv, kChunk, kPerLayer, kComposed, kTestUneven,
-    kTestMerging, kTestSecondPass;
+    kExpectedAttention, kKeyDiff, kLagKv, kCur, kAdaKv, kCriticalKv, kChunkKv, kChunk, kPerLayer, kComposed,
+    kDecoding, kTestUneven, kTestMerging, kTestSecondPass, kTestStreamingHeads;
 
 namespace {
 
@@ -18,8 +18,8 @@ namespace {
 constexpr const PressRow* kPresses[] = {
     &kNone, &kRandom, &kKnorm, &kStreamingLlm, &kSnapKv, &kPyramidKv, &kTova, &kObservedAttention,
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
-    &kAdaKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed,  // wrappers
-    &kTestUneven, &kTestMerging, &kTestSecondPass};
+    &kAdaKv, &kCriticalKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed, &kDecoding,  // wrappers
+    &kTestUneven, &kTestMerging, &kTestSecondPass, &kTestStreamingHeads};
 // clang-format on
 
 std::unique_ptr<Press> make_completed(const PressParams& params) {

@@ -25,6 +25,7 @@ struct PressNumber {  // a parameter that one press has
 
 enum class Amount : uint8_t {  // where the user says how much a press removes
   own,                         // ratio or budget of the press; a wrapper also takes those of what it wraps
+  rows,                        // the same, but a budget only
   inner,                       // in each of the presses that it wraps
   listed,                      // in a list among its parameters
 };
@@ -47,12 +48,16 @@ struct PressRow {
   Amount amount = Amount::own;
   // Its scores alone say which rows stay: allocate() and apply() are those of Press. Wrappers want that.
   bool plain_scores = true;
+  // Where plain_scores is false: only allocate() is its own.
+  bool plain_rows = false;
   // A wrapper has this instead of make. inner: min_inner .. max_inner presses, made from completed.inner.
   // May throw Error for a press that it cannot wrap.
   std::unique_ptr<Press> (*wrap)(const PressParams& completed,
                                  std::vector<std::unique_ptr<Press>> inner) = nullptr;
   int min_inner = 0;
   int max_inner = 0;
+  bool keeps_all = false;  // a wrapper that leaves all to what it wraps: that must have an amount of its own
+  bool keeps_counts = false;  // a wrapper that leaves allocate() to what it wraps: it takes plain_rows too
 };
 
 std::span<const PressRow* const> presses();

@@ -28,7 +28,7 @@ void expect_error(Code code, const std::string& part, const std::function<void()
 
 TEST(Registry, EveryPressIsMadeByItsName) {
   std::set<std::string_view> names;
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     EXPECT_NE(make_press(with_ratio(std::string{row->name}, 0.5)), nullptr);
     EXPECT_TRUE(names.insert(row->name).second) << row->name;
     EXPECT_FALSE(row->summary.empty());
@@ -127,7 +127,7 @@ TEST(Wrappers, WrapWhatTheyCan) {
           "ratios = 1");
   refused({.name = "per_layer", .lists = {{"ratios", {}}}, .inner = {{.name = "knorm"}}}, "0 values");
   refused({.name = "per_layer", .lists = {{"ratios", {0.5}}}, .inner = {knorm}}, "no ratio or budget");
-  for (const PressRow* row : presses()) {
+  for (const PressRow* row : ratio_presses()) {
     const std::string name{row->name};
     if (row->plain_scores) {
       EXPECT_NO_THROW(make_press({.name = "adakv", .ratio = 0.5, .inner = {{.name = name}}})) << name;
@@ -176,7 +176,8 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   delivered.received_attention = true;
   delivered.second_pass = true;
   delivered.new_rows = true;
-  for (const PressRow* row : presses())
+  delivered.output_weights = true;
+  for (const PressRow* row : ratio_presses())
     EXPECT_NO_THROW(
         check_needs(row->name, make_press(with_ratio(std::string{row->name}, 0.5))->needs(), delivered));
   EXPECT_NO_THROW(check_needs("p", {.last_queries = 16}, pages));

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,14 @@ inline PressParams with_ratio(const std::string& name, double ratio, uint64_t se
   if (row.amount == Amount::listed) params.lists["ratios"].assign(3, ratio);
   if (row.amount == Amount::own && row.removes) params.ratio = ratio;
   return params;
+}
+
+// All but those that take a budget only.
+inline std::vector<const PressRow*> ratio_presses() {
+  std::vector<const PressRow*> rows;
+  for (const PressRow* row : presses())
+    if (row->amount != Amount::rows) rows.push_back(row);
+  return rows;
 }
 
 inline bool has_even_counts(const PressRow& row) {
@@ -109,13 +118,38 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
   return record;
 }
 
+// A W_O for each layer, for two query heads per KV head; wide enough that its norms differ from row to row.
+struct TestOutputWeights {
+  TestOutputWeights(const kv::CacheShape& shape, int head_dim, int group = 2, int n_out = 40) {
+    const int n_in = group * shape.n_kv_heads * head_dim;
+    values.resize(static_cast<size_t>(shape.n_layers) * n_out * n_in);
+    for (size_t i = 0; i < values.size(); ++i) values[i] = random_score(4, 0, 0, static_cast<int>(i)) - 0.5f;
+    for (int layer = 0; layer < shape.n_layers; ++layer) {
+      const linear::WeightSource source{.ggml_type = 0,  // f32
+                                        .data = values.data() + static_cast<size_t>(layer) * n_out * n_in,
+                                        .n_out = n_out,
+                                        .n_in = n_in,
+                                        .name = "test"};
+      matrices.push_back(linear::pack({&source, 1}));
+    }
+    for (const linear::PackedMatrix& matrix : matrices) layers.push_back(&matrix);
+  }
+
+  std::vector<float> values;  // [n_layers, n_out, n_in]
+  std::vector<linear::PackedMatrix> matrices;
+  std::vector<const linear::PackedMatrix*> layers;
+};
+
 inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, kv::Sequence& sequence,
                                 bool new_rows_only = false, int n_threads = 1) {
   ComputePool threads{n_threads};
   const auto press = make_press(params);
   const auto record = test_record(sequence, press->needs());
-  return compress({press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only, record.get()},
-                  threads);
+  std::optional<TestOutputWeights> output;
+  if (press->needs().output_weights) output.emplace(sequence.shape(), pool.head_dim());
+  CompressJob job{press.get(), complete(params).how_much(), &pool, &sequence, new_rows_only, record.get()};
+  if (output) job.output_weights = output->layers;
+  return compress(job, threads);
 }
 
 // What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head, and what

@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
+#include "engine/request_check.h"
 #include "engine/second_pass.h"
 #include "kv/head_reader.h"
 #include "model/runner.h"
 #include "press/compress.h"
-#include "press/press_string.h"
 #include "press/query_attention.h"
 #include "press/registry.h"
 
@@ -90,51 +91,79 @@ model::ProbedAttention probe_by_hand(Hand& hand, const press::Press& press, std:
   return probed;
 }
 
+struct HandPress {
+  explicit HandPress(const Compression& compression)
+      : params(press_params(compression)), press(press::make_press(params)) {}
+  press::PressParams params;
+  std::unique_ptr<press::Press> press;
+  press::PressNeeds needs = press->needs();
+  int interval = press->decode_interval();
+};
+
+// Of the queries of the tokens [first, end), as the press wants them.
+model::QueryRecord record_of(const Hand& hand, const press::PressNeeds& needs, int first, int end) {
+  const attention::AttentionShape& shape = hand.runner.attention();
+  const int n_layers = hand.sequence.shape().n_layers;
+  model::QueryRecord record{
+      .attention = shape,
+      .last = {n_layers, shape.n_heads, shape.head_dim, std::max(first, end - needs.last_queries), end}};
+  if (needs.query_statistics)
+    record.moments = {n_layers, shape.n_heads, shape.head_dim, std::max(first, needs.statistics_skip), end};
+  if (needs.received_attention) {
+    record.received = {n_layers, shape.n_kv_heads, first, end};
+    record.chunk = {n_layers, shape.n_heads, shape.head_dim, first, end};
+  }
+  return record;
+}
+
+press::CompressResult compress(Hand& hand, const HandPress& press, const model::QueryRecord& record,
+                               bool new_rows_only) {
+  const auto output_weights = hand.model.model.family->output_weights();
+  return press::compress({.press = press.press.get(),
+                          .budget = press.params.how_much(),
+                          .pool = &hand.pool,
+                          .sequence = &hand.sequence,
+                          .new_rows_only = new_rows_only,
+                          .record = &record,
+                          .output_weights = output_weights},
+                         hand.model.compute);
+}
+
+// The tokens behind the first, one by one; behind every `interval` of them that are fed the press comes.
+void decode(Hand& hand, const HandPress& press, int max_tokens, std::vector<int32_t>& answer) {
+  const auto next_record = [&] {
+    const int now = hand.sequence.token_count();
+    return record_of(hand, press.needs, now, now + press.interval);
+  };
+  std::optional<model::QueryRecord> record;
+  if (press.interval > 0) record = next_record();
+  for (int n_fed = 1; static_cast<int>(answer.size()) < max_tokens; ++n_fed) {
+    answer.push_back(hand.feed(std::span(&answer.back(), 1), record ? &*record : nullptr));
+    if (!record || n_fed % press.interval != 0 || static_cast<int>(answer.size()) == max_tokens) continue;
+    compress(hand, press, *record, false);
+    record = next_record();
+  }
+}
+
 }  // namespace
 
 std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>& turns) {
   Hand hand{.model = model};
-  const Compression& compression = turns.front().compression;
-  const press::PressParams params =
-      press::complete(press::parse_press(compression.press, {.ratio = compression.ratio,
-                                                             .budget = compression.budget,
-                                                             .seed = compression.seed,
-                                                             .numbers = compression.parameters}));
-  const auto press = press::make_press(params);
+  const HandPress press(turns.front().compression);
   std::vector<ChatTurn> result;
   for (const Request& turn : turns) {
     ChatTurn now{.answer = {}, .cached_tokens = hand.sequence.token_count()};
-    const int n_prompt = static_cast<int>(turn.tokens.size());
-    const attention::AttentionShape& shape = hand.runner.attention();
-    const int n_layers = model.model.hparams.n_layers, cached = now.cached_tokens;
-    const press::PressNeeds needs = press->needs();
-    model::QueryRecord record{.attention = shape,
-                              .last = {n_layers, shape.n_heads, shape.head_dim,
-                                       std::max(cached, n_prompt - needs.last_queries), n_prompt}};
-    if (needs.query_statistics)
-      record.moments = {n_layers, shape.n_heads, shape.head_dim, std::max(cached, needs.statistics_skip),
-                        n_prompt};
-    if (needs.received_attention) {
-      record.received = {n_layers, shape.n_kv_heads, cached, n_prompt};
-      record.chunk = {n_layers, shape.n_heads, shape.head_dim, cached, n_prompt};
-    }
-    int32_t token =
-        hand.feed(std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens)), &record);
-    if (needs.second_pass) record.probed = probe_by_hand(hand, *press, turn.tokens, cached);
-    const press::CompressResult pressed = press::compress({.press = press.get(),
-                                                           .budget = params.how_much(),
-                                                           .pool = &hand.pool,
-                                                           .sequence = &hand.sequence,
-                                                           .new_rows_only = now.cached_tokens > 0,
-                                                           .record = &record},
-                                                          model.compute);
+    const auto new_tokens = std::span(turn.tokens).subspan(static_cast<size_t>(now.cached_tokens));
+    model::QueryRecord record =
+        record_of(hand, press.needs, now.cached_tokens, static_cast<int>(turn.tokens.size()));
+    now.answer.push_back(hand.feed(new_tokens, &record));
+    if (press.needs.second_pass)
+      record.probed = probe_by_hand(hand, *press.press, turn.tokens, now.cached_tokens);
+    const press::CompressResult pressed =
+        compress(hand, press, record, now.cached_tokens > 0 && press.interval == 0);
     now.rows_before = static_cast<size_t>(pressed.rows_before);
     now.rows_after = static_cast<size_t>(pressed.rows_after);
-    now.answer.push_back(token);
-    while (static_cast<int>(now.answer.size()) < turn.max_tokens) {
-      token = hand.feed(std::span(&token, 1));
-      now.answer.push_back(token);
-    }
+    decode(hand, press, turn.max_tokens, now.answer);
     result.push_back(std::move(now));
   }
   return result;

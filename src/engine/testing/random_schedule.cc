@@ -67,11 +67,21 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
                                            "tova",
                                            "expected_attention",
                                            "observed_attention",
+                                           "criticalkv(random)",
+                                           "decoding(knorm)",
+                                           "decoding(adakv(random))",
+                                           "decoding(snapkv)",
                                            "test_merging",
-                                           "test_second_pass"};
+                                           "test_second_pass",
+                                           "decoding(test_merging)"};
     const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
     request.compression.press = presses[press];
-    request.compression.ratio = between(random, 1, 9) / 10.0;
+    if (presses[press].starts_with("decoding")) {
+      request.compression.budget = between(random, 1, 60);
+      request.compression.parameters["every"] = between(random, 1, 20);
+    } else {
+      request.compression.ratio = between(random, 1, 9) / 10.0;
+    }
     if (press == 4 || press == 5) request.compression.parameters["window"] = between(random, 1, 40);
     if (presses[press] == "test_second_pass") request.compression.parameters["part"] = between(random, 5, 60);
   }
@@ -120,6 +130,7 @@ std::string compare(const Submitted& what, const Collected& here, const Collecte
   counts.preemptions += here.summary.preemptions;
   counts.cached_tokens += here.summary.cached_tokens;
   counts.compressions += here.summary.rows_after_compression < here.summary.rows_before_compression;
+  counts.decode_compressions += here.summary.compressions > 1;
   for (size_t a = 0; a < here.answers.size(); ++a) {
     const CollectedAnswer &answer = here.answers[a], &right = alone.answers[a];
     counts.forks += a > 0 && answer.tokens.size() > 1;

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+// Compression during decoding: the same tokens as by hand, whatever else happens, in memory that does not
+// grow with the answer.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/fmt/fmt.h>
+
+#include "base/error.h"
+#include "engine/testing/compressed_chat.h"
+#include "engine/testing/loop_driver.h"
+#include "engine/testing/loop_model.h"
+
+namespace fastcache::engine {
+namespace {
+
+using test_support::chat_by_hand;
+using test_support::ChatTurn;
+using test_support::Collected;
+using test_support::DriverOptions;
+using test_support::LoopDriver;
+using test_support::LoopModel;
+using test_support::run_alone;
+
+class StepLoopDecoding : public testing::Test {
+ protected:
+  static DriverOptions options(int pool_tokens) {
+    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
+                       .reserve_pages = LoopModel::kReservePages,
+                       .loop = {}};
+    made.loop.step_tokens = 48;
+    return made;
+  }
+
+  static Request request(const std::string& inner, int n_prompt, int salt, int max_tokens, int budget,
+                         int every) {
+    Request made = LoopModel::request(n_prompt, salt, max_tokens);
+    made.compression.press = fmt::format("decoding({}, budget={}, every={})", inner, budget, every);
+    return made;
+  }
+
+  // Bytes of one answer that holds so many rows per head.
+  static size_t bytes_of(int rows) {
+    return static_cast<size_t>((rows + 15) / 16) * LoopModel::kHeads * LoopModel::page_bytes();
+  }
+
+  static void expect_empty(LoopDriver& driver) {
+    EXPECT_EQ(driver.loop().stats().query_bytes, 0u);
+    driver.loop().prefix_cache().clear();
+    driver.loop().check();
+    EXPECT_EQ(driver.pool().free_pages(), driver.pool().n_pages());
+  }
+
+  LoopModel model_{1'024, 1};
+};
+
+constexpr const char* kInner[] = {
+    "knorm",        "streaming_llm",       "keydiff",           "snapkv(window=8)", "tova", "cur",
+    "adakv(knorm)", "pyramidkv(window=4)", "criticalkv(random)"};
+
+TEST_F(StepLoopDecoding, ThreeTurnsAreThoseByHand) {
+  for (const char* inner : kInner)
+    for (const auto& [n_prompt, budget, every] :
+         {std::tuple{100, 40, 16}, {20, 40, 7}, {60, 33, 64}, {30, 9, 1}}) {
+      SCOPED_TRACE(testing::Message() << inner << ' ' << n_prompt << ' ' << budget << ' ' << every);
+      LoopDriver driver(model_.model, model_.compute, options(600));
+      std::vector<Request> turns{request(inner, n_prompt, 1, 60, budget, every)};
+      for (int turn = 0; turn < 3; ++turn) {
+        const int id = driver.submit(turns.back());
+        driver.run_to_the_end(10'000);
+        driver.loop().check();
+        const Collected& here = driver.collect(id);
+        const ChatTurn by_hand = chat_by_hand(model_, turns).back();
+        ASSERT_EQ(here.answers[0].tokens, by_hand.answer) << "turn " << turn;
+        EXPECT_EQ(here.summary.cached_tokens, by_hand.cached_tokens);
+        EXPECT_EQ(here.summary.rows_before_compression, by_hand.rows_before);
+        EXPECT_EQ(here.summary.rows_after_compression, by_hand.rows_after);
+        EXPECT_EQ(here.summary.compressions, 1 + (60 - 2) / every) << "the last token's row is never fed";
+        Request next = turns.back();
+        next.tokens.insert(next.tokens.end(), here.answers[0].tokens.begin(), here.answers[0].tokens.end());
+        const std::vector<int32_t> more = LoopModel::prompt(30, 77 + turn);
+        next.tokens.insert(next.tokens.end(), more.begin(), more.end());
+        turns.push_back(next);
+      }
+      expect_empty(driver);
+    }
+}
+
+// Or the tests of equal tokens could not fail.
+TEST_F(StepLoopDecoding, WhatTheIntervalAndTheWindowAreMatters) {
+  int n_interval = 0, n_window = 0, n_prompt_only = 0;
+  for (int salt = 0; salt < 6; ++salt) {
+    const auto tokens = [&](const Request& r) {
+      return run_alone(model_.model, model_.compute, r).answers[0].tokens;
+    };
+    const auto one = tokens(request("snapkv(window=8)", 60, salt, 80, 20, 16));
+    n_interval += one != tokens(request("snapkv(window=8)", 60, salt, 80, 20, 15));
+    n_window += one != tokens(request("snapkv(window=4)", 60, salt, 80, 20, 16));
+    Request once = LoopModel::request(60, salt, 80);
+    once.compression = {.press = "snapkv(window=8)", .budget = 20};
+    n_prompt_only += one != tokens(once);
+  }
+  EXPECT_GT(n_interval, 0);
+  EXPECT_GT(n_window, 0);
+  EXPECT_GT(n_prompt_only, 0);
+}
+
+TEST_F(StepLoopDecoding, MemoryDoesNotGrowWithTheAnswer) {
+  for (const int n_prompt : {10, 300}) {
+    DriverOptions wide = options(600);
+    wide.loop.prefix_cache = false;
+    LoopDriver driver(model_.model, model_.compute, wide);
+    driver.submit(request("knorm", n_prompt, 1, 700, 64, 32));
+    size_t highest = 0, n_steps = 0;
+    while (driver.loop().has_work()) {
+      driver.step();
+      const EngineStats stats = driver.loop().stats();
+      if (stats.decoding == 0) continue;  // the prompt
+      highest = std::max(highest, stats.pool_bytes - stats.free_bytes);
+      ++n_steps;
+    }
+    EXPECT_GT(n_steps, 650u);
+    EXPECT_EQ(highest, bytes_of(64 + 32));
+    EXPECT_EQ(driver.collect(0).answers[0].tokens.size(), 700u);
+    expect_empty(driver);
+  }
+}
+
+// Each may take budget + every rows and nobody more: admission counts on that, so nobody is ever preempted.
+TEST_F(StepLoopDecoding, APoolOfKSuchAnswersHoldsKHoweverLongTheyGet) {
+  constexpr int kAnswers = 5, kBudget = 64, kEvery = 32;
+  DriverOptions exact = options(0);
+  exact.loop.prefix_cache = false;
+  exact.pool_bytes =
+      kAnswers * bytes_of(kBudget + kEvery) + LoopModel::kReservePages * LoopModel::page_bytes();
+  const auto run = [&](bool compressed) {
+    LoopDriver driver(model_.model, model_.compute, exact);
+    for (int i = 0; i < 2 * kAnswers; ++i) {
+      Request made = request("knorm", 40, i, 400, kBudget, kEvery);
+      if (!compressed) made.compression = {};
+      driver.submit(made);
+    }
+    int most = 0;
+    while (driver.loop().has_work()) {
+      driver.step();
+      most = std::max(most, driver.loop().stats().running);
+    }
+    const auto preemptions = driver.loop().stats().preemptions;
+    if (compressed) {
+      for (int i = 0; i < 2 * kAnswers; ++i) {
+        const Request alone = request("knorm", 40, i, 400, kBudget, kEvery);
+        EXPECT_EQ(driver.collect(i).answers, run_alone(model_.model, model_.compute, alone).answers);
+      }
+    }
+    expect_empty(driver);
+    return std::pair{most, preemptions};
+  };
+  EXPECT_EQ(run(true), (std::pair{kAnswers, decltype(EngineStats::preemptions){0}}));
+  EXPECT_GT(run(false).second, 0) << "uncompressed they outgrow the pool";
+}
+
+TEST_F(StepLoopDecoding, AReplayComesByTheSamePlaces) {
+  for (const char* inner : {"knorm", "snapkv(window=8)", "adakv(random)"})
+    for (const int every : {1, 16, 40}) {
+      const Request one = request(inner, 120, 1, 90, 50, every);
+      const std::vector<int32_t> expected = chat_by_hand(model_, {one})[0].answer;
+      for (int steps_before = 1; steps_before < 90; steps_before += 7) {
+        SCOPED_TRACE(testing::Message() << inner << " every " << every << " after " << steps_before);
+        DriverOptions small = options(200);
+        small.loop.prefix_cache = steps_before % 2 == 0;
+        LoopDriver driver(model_.model, model_.compute, small);
+        driver.submit(one);
+        for (int step = 0; step < steps_before; ++step) driver.step();
+        Request urgent = LoopModel::request(180, 2, 4);
+        urgent.priority = 2;
+        driver.submit(urgent);
+        driver.run_to_the_end(20'000);
+        EXPECT_EQ(driver.collect(0).summary.preemptions, 1);
+        EXPECT_EQ(driver.collect(0).answers[0].tokens, expected);
+        EXPECT_EQ(driver.collect(0).summary.compressions, 1 + (90 - 2) / every);
+        expect_empty(driver);
+      }
+    }
+}
+
+TEST_F(StepLoopDecoding, ForksAreCompressedEachByItself) {
+  for (const char* inner : {"knorm", "snapkv(window=8)", "criticalkv(random)"}) {
+    Request greedy = request(inner, 90, 1, 70, 40, 16);
+    const std::vector<int32_t> by_hand = chat_by_hand(model_, {greedy})[0].answer;
+    greedy.n = 3;
+    Request warm = greedy;
+    warm.sampling.temperature = 0.9f;
+    const Collected alone = run_alone(model_.model, model_.compute, warm);
+    for (const int pool_tokens : {1'000, 260, 130}) {
+      LoopDriver driver(model_.model, model_.compute, options(pool_tokens));
+      driver.submit(greedy);
+      driver.submit(warm);
+      driver.submit(LoopModel::request(60, 2, 30));
+      driver.run_to_the_end(20'000);
+      for (const auto& answer : driver.collect(0).answers) EXPECT_EQ(answer.tokens, by_hand) << pool_tokens;
+      EXPECT_EQ(driver.collect(1).answers, alone.answers) << pool_tokens;
+      expect_empty(driver);
+    }
+  }
+}
+
+TEST_F(StepLoopDecoding, QueriesAreHeldOnlyBeforeACompression) {
+  LoopDriver driver(model_.model, model_.compute, options(600));
+  driver.submit(request("snapkv(window=8)", 100, 1, 120, 40, 32));
+  size_t n_held = 0, n_steps = 0;
+  while (driver.loop().has_work()) {
+    driver.step();
+    if (driver.loop().stats().decoding == 0) continue;
+    ++n_steps;
+    const size_t bytes = driver.loop().stats().query_bytes;
+    n_held += bytes > 0;
+    EXPECT_TRUE(bytes == 0 || bytes == 2 * 4 * 16 * sizeof(float) * 8) << bytes;
+  }
+  EXPECT_NEAR(static_cast<double>(n_held) / static_cast<double>(n_steps), 8.0 / 32, 0.1);
+  expect_empty(driver);
+}
+
+TEST_F(StepLoopDecoding, CancellationAndDeadlinesAtAnyStep) {
+  const Request one = request("snapkv(window=8)", 60, 1, 60, 30, 8);
+  const std::vector<int32_t> expected = chat_by_hand(model_, {one})[0].answer;
+  for (int steps_before = 0; steps_before < 70; ++steps_before)
+    for (const bool by_deadline : {false, true}) {
+      LoopDriver driver(model_.model, model_.compute, options(300));
+      Request made = one;
+      if (by_deadline) made.deadline_ms = steps_before + 0.5;
+      driver.submit(made);
+      for (int step = 0; step < steps_before; ++step) driver.step();
+      if (!by_deadline) driver.cancel(0);
+      for (int step = 0; step < 3; ++step) driver.step();
+      const auto& answer = driver.collect(0).answers[0];
+      ASSERT_TRUE(driver.collect(0).ended) << steps_before;
+      EXPECT_FALSE(driver.loop().has_work());
+      if (answer.finish != Finish::length) {
+        EXPECT_EQ(answer.finish, by_deadline ? Finish::deadline : Finish::cancelled);
+      }
+      EXPECT_TRUE(std::equal(answer.tokens.begin(), answer.tokens.end(), expected.begin()));
+      expect_empty(driver);
+    }
+}
+
+// With forks and cached prompts that own the pages too, so that commits need new ones.
+TEST_F(StepLoopDecoding, AnyOneAllocationMayFail) {
+  std::vector<Request> requests{request("knorm", 60, 1, 30, 30, 8),
+                                request("snapkv(window=4)", 60, 1, 20, 24, 5),
+                                request("adakv(random)", 50, 3, 20, 20, 6)};
+  requests[0].n = 2;
+  std::vector<std::vector<test_support::CollectedAnswer>> alone;
+  for (const Request& made : requests) alone.push_back(run_alone(model_.model, model_.compute, made).answers);
+  for (const int pool_tokens : {500, 100}) {
+    int64_t n_faults = 0;
+    for (bool came_to_it = true; came_to_it; ++n_faults) {
+      SCOPED_TRACE(testing::Message() << "pool of " << pool_tokens << " tokens, allocation " << n_faults);
+      kv::AllocationFaults faults;
+      DriverOptions with_faults = options(pool_tokens);
+      with_faults.faults = &faults;
+      LoopDriver driver(model_.model, model_.compute, with_faults);
+      faults.fail_after(n_faults);
+      for (const Request& made : requests) driver.submit(made);
+      for (int step = 0; driver.loop().has_work(); ++step) {
+        ASSERT_LT(step, 20'000);
+        driver.step();
+        driver.loop().check();
+      }
+      came_to_it = !faults.armed();
+      for (size_t i = 0; i < requests.size(); ++i)
+        ASSERT_EQ(driver.collect(static_cast<int>(i)).answers, alone[i]) << i;
+      expect_empty(driver);
+    }
+    EXPECT_GT(n_faults, 15) << "too few allocations to mean anything";
+  }
+}
+
+TEST_F(StepLoopDecoding, TheContextCountsTokensNotRows) {
+  LoopDriver driver(model_.model, model_.compute, options(300));
+  const int id = driver.submit(request("knorm", 24, 1, 5'000, 32, 16));
+  driver.run_to_the_end(10'000);
+  EXPECT_EQ(driver.collect(id).answers[0].finish, Finish::length);
+  EXPECT_EQ(driver.collect(id).answers[0].tokens.size(), 1'000u);
+}
+
+TEST_F(StepLoopDecoding, WhatCannotBeIsRefusedWhenItComesIn) {
+  LoopDriver driver(model_.model, model_.compute, options(300));
+  const std::pair<const char*, const char*> cases[] = {
+      {"decoding(expected_attention(budget=20))", "which looks at all queries"},
+      {"decoding(observed_attention(budget=20))", "which looks at all queries"},
+      {"decoding(criticalkv(expected_attention(budget=20)))", "which looks at all queries"},
+      {"decoding(knorm(ratio=0.5))", "takes a budget"},
+      {"decoding(knorm)", "set budget"},
+      {"decoding(knorm(budget=0))", "at least 1 row"},
+      {"decoding(knorm(budget=20), every=0)", "every = 0"},
+      {"decoding(composed(knorm(budget=20), tova(budget=10)))", "takes no budget"},
+      {"decoding(none, budget=20)", "takes no budget"},
+      {"decoding(decoding(knorm(budget=20)))", "must stand outermost"},
+      {"composed(knorm(ratio=0.5), decoding(tova(budget=10)))", "must stand outermost"},
+      {"adakv(decoding(knorm(budget=20)))", "must stand outermost"},
+  };
+  for (const auto& [press, sentence] : cases) {
+    Request made = LoopModel::request(50, 1, 10);
+    made.compression.press = press;
+    try {
+      driver.submit(made);
+      ADD_FAILURE() << press << " was taken";
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(sentence)) << press;
+    }
+  }
+  EXPECT_FALSE(driver.loop().has_work());
+}
+
+// What it will hold between two compressions does not fit, though its prompt does.
+TEST_F(StepLoopDecoding, ABudgetBeyondThePoolIsRefusedAndOthersGoOn) {
+  LoopDriver driver(model_.model, model_.compute, options(128));
+  const int too_much = driver.submit(request("knorm", 40, 1, 500, 100, 64));
+  const int short_one = driver.submit(request("knorm", 40, 1, 50, 100, 64));  // ends before it gets there
+  const int good = driver.submit(request("knorm", 40, 1, 500, 64, 32));
+  driver.run_to_the_end(20'000);
+  EXPECT_THAT(driver.collect(too_much).error, testing::HasSubstr("164 rows per head"));
+  EXPECT_EQ(driver.collect(short_one).answers[0].tokens.size(), 50u);
+  EXPECT_EQ(driver.collect(good).answers[0].tokens.size(), 500u);
+  expect_empty(driver);
+}
+
+}  // namespace
+}  // namespace fastcache::engine

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "press/compress.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <cassert>
 #include <numeric>
+
+#include "base/error.h"
 
 namespace fastcache::press {
 namespace {
@@ -48,6 +52,16 @@ std::vector<Edit> edits_of(const Stage& stage, const kv::CacheShape& shape,
   return edits;
 }
 
+// A method that takes channels from the keys must not look as if it had freed them.
+void check_format(const Edit& edit, int head_dim) {
+  if (edit.key_channels.empty() || static_cast<int>(edit.key_channels.size()) == head_dim) return;
+  throw Error{
+      Code::unsupported,
+      fmt::format("a press keeps {} of {} channels of a head's keys, but pages store all of them: nothing "
+                  "would be freed; choose a press that removes rows",
+                  edit.key_channels.size(), head_dim)};
+}
+
 // The rows in front of the candidates, then the candidates that are left, or what stands for them now.
 PlannedHead plan_head(const LayerInput& layer, int head, Edit last) {
   const int n_staying = layer.n_staying(head);
@@ -75,6 +89,7 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
   std::vector<Edit> edits;  // the last stage's are the only ones that may hold new rows
   for (const Stage& stage : job.press->stages(job.budget)) {
     edits = edits_of(stage, shape, layers, threads);
+    for (const Edit& edit : edits) check_format(edit, job.pool->head_dim());
     for (int layer = 0; layer < shape.n_layers; ++layer) {
       std::vector<std::vector<int32_t>> kept;
       for (int head = 0; head < shape.n_kv_heads; ++head)

@@ -48,7 +48,8 @@ struct CompressResult {
   std::vector<PlannedHead> uncommitted{};  // no page for them; these heads are as they were
 };
 
-// [pairs whose rows change], those that lose most rows first: what they free helps the others.
+// [pairs whose rows change], those that lose most rows first: what they free helps the others. Throws Error
+// (unsupported) for an edit that the pages cannot carry.
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads);
 
 // The sequence must be as it was when planned.

@@ -26,6 +26,7 @@ PressNeeds united(PressNeeds a, const PressNeeds& b) {
   a.question_boundary |= b.question_boundary;
   a.seed |= b.seed;
   a.new_rows |= b.new_rows;
+  a.key_channels |= b.key_channels;
   if (a.n_layers == 0) a.n_layers = b.n_layers;
   return a;
 }
@@ -45,6 +46,7 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
       {needs.output_weights, delivered.output_weights, "the attention output weights"},
       {needs.question_boundary, delivered.question_boundary, "the place where the question begins"},
       {needs.seed, delivered.seed, "a seed"},
+      {needs.key_channels, delivered.key_channels, "pages that hold some channels of the keys only"},
       {needs.new_rows, delivered.new_rows, "rows of its own in the cache"},
   };
   const auto refuse = [&](const std::string& what) {
@@ -78,6 +80,7 @@ std::vector<std::string> need_names(const PressNeeds& needs) {
   add(needs.output_weights, "output weights");
   add(needs.question_boundary, "question boundary");
   add(needs.seed, "seed");
+  add(needs.key_channels, "pages with fewer key channels");
   add(needs.new_rows, "new rows");
   add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
   return names;

@@ -35,6 +35,7 @@ struct PressNeeds {
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
+  bool key_channels = false;       // pages whose rows hold some of a key's channels only: none do so far
   bool new_rows = false;           // puts rows of its own in place of kept ones, and biases with them
   int n_layers = 0;                // a model of exactly that many; 0 = any
 
@@ -86,11 +87,14 @@ using RowCounts = std::vector<int>;  // [pair]: how many candidates stay, 0 .. n
 
 // What becomes of one head's candidates. A press that makes new rows (needs().new_rows) gives k and v: then
 // these take the places of the rows that stay, and stand for their tokens.
-struct Edit {
+struct Edit {                   // what is not said stays as it is
   std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
   std::vector<float> k{}, v{};  // [rows, head_dim], as stored; empty: the rows stay as they are
-  std::vector<float> bias{};    // [rows], with k and v: added to the rows' scores, ln of the mass that each
-                                //   stands for; empty: 0
+  // Channels of the head's keys that stay, strictly ascending; empty: all. Refused (unsupported) for as long
+  // as no page stores fewer: zeroed channels would free nothing.
+  std::vector<int32_t> key_channels{};
+  std::vector<float> bias{};  // [rows], with k and v: added to the rows' scores, ln of the mass that each
+                              //   stands for; empty: 0
 };
 
 class Press;

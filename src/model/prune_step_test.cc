@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tokens that end behind a layer: the layers behind hold no rows of them and nothing of the rest changes. The
-// oracle needs no pruner: K and V behind the layer depend on the layers up to it alone, so the rows of a whole
-// prompt, some of them removed, and then the last token by itself must give the same bits.
+// oracle needs no pruner: K and V behind the layer depend on the layers up to it alone, so the rows of a
+// whole prompt, some of them removed, and then the last token by itself must give the same bits.
 #include "model/prune_step.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +20,8 @@
 namespace fastcache::model {
 namespace {
 
-// As FastV: of tokens [first, end) the half that gets least attention of the last token ends behind the layer.
+// As FastV: of tokens [first, end) the half that gets least attention of the last token ends behind the
+// layer.
 class HalfOfASpan final : public TokenPruner {
  public:
   HalfOfASpan(int layer, int first, int end) : layer_(layer), first_(first), end_(end) {}
@@ -69,10 +70,8 @@ class PruneStep : public testing::Test {
                           const TokenPruner* pruner = nullptr) {
     EXPECT_TRUE(sequence.append_text(ids));
     const int32_t last = static_cast<int32_t>(ids.size()) - 1;
-    const StepSequence step{.sequence = &sequence,
-                            .n_new = last + 1,
-                            .logit_rows = std::span(&last, 1),
-                            .pruner = pruner};
+    const StepSequence step{
+        .sequence = &sequence, .n_new = last + 1, .logit_rows = std::span(&last, 1), .pruner = pruner};
     const std::span<const float> logits = runner_->run(std::span(&step, 1));
     return {logits.begin(), logits.end()};
   }

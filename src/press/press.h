@@ -88,14 +88,13 @@ using RowCounts = std::vector<int>;  // [pair]: how many candidates stay, 0 .. n
 // What becomes of one head's candidates. A press that makes new rows (needs().new_rows) gives k and v: then
 // these take the places of the rows that stay, and stand for their tokens.
 struct Edit {
-  std::vector<int32_t> rows {  // Channels of the head's keys that stay, strictly ascending; empty: all.
-                               // Refused (unsupported) for as long
-    // as no page stores fewer: zeroed channels would free nothing.
-    std::vector<int32_t> key_channels{};
-  };                            // those that stay, as candidate indices, strictly ascending
+  std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
   std::vector<float> k{}, v{};  // [rows, head_dim], as stored; empty: the rows stay as they are
   std::vector<float> bias{};    // [rows], with k and v: added to the rows' scores, ln of the mass that each
                                 //   stands for; empty: 0
+  // Channels of the head's keys that stay, strictly ascending; empty: all. Refused (unsupported) for as long
+  // as no page stores fewer: zeroed channels would free nothing.
+  std::vector<int32_t> key_channels{};
 };
 
 class Press;

@@ -2,10 +2,10 @@
 // The seam of compression methods ("presses"): which rows of a sequence's cache stay.
 //
 // The life of a press, one object per request: needs() at admission; observe() chunk by chunk during prefill;
-// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head; and
-// with a decode_interval() the stage again, each time so many tokens were decoded. The const calls come from
-// several compute threads at once: they must not throw, lock or touch the pool's books. Results never depend
-// on threads, order of calls or chunking.
+// probes() behind it, where the prompt is to be read again; then, in the compress stage (compress.h), score()
+// of all layers, allocate() once, apply() per head; and with a decode_interval() the stage again, each time
+// so many tokens were decoded. The const calls come from several compute threads at once: they must not
+// throw, lock or touch the pool's books. Results never depend on threads, order of calls or chunking.
 //
 // A new press: one file with a PressRow in it, and its name in registry.cc.
 #pragma once

@@ -69,7 +69,6 @@ FC_CLONES void add_rows_in_order(const float* weights, int n_rows, const float* 
       sums[row] += static_cast<double>(weights[static_cast<size_t>(row) * kColumns + lane] * factors[lane]);
 }
 
-// highest: [n_rows], raised to the weights of each row.
 FC_CLONES void raise_rows(const float* weights, int n_rows, const float* factors, int n_lanes,
                           float* highest) {
   for (int row = 0; row < n_rows; ++row)

@@ -11,11 +11,13 @@ template <class Predicate>
 bool any_page(const PrefixEntry& entry, const Predicate& holds) {
   if (entry.is_block()) return std::any_of(entry.block().pages().begin(), entry.block().pages().end(), holds);
   const kv::CacheShape& shape = entry.sequence().shape();
+  bool found = false;
   for (int layer = 0; layer < shape.n_layers; ++layer)
     for (int head = 0; head < shape.n_kv_heads; ++head)
-      for (const kv::TableEntry& table_entry : entry.sequence().table(layer, head).entries)
-        if (holds(table_entry.page)) return true;
-  return false;
+      entry.sequence().table(layer, head).for_each_page([&](kv::PageId page) {
+        found = found || holds(page);
+      });
+  return found;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "engine/second_pass.h"
 #include "press/press_string.h"
 #include "press/registry.h"
 
@@ -56,10 +57,27 @@ press::PressNeeds delivered_needs(const model::LoadedModel& model, kv::KvType kv
           .last_queries = model::kMostLastQueries,
           .query_statistics = true,
           .received_attention = true,
+          .second_pass = true,
           .output_weights = !model.family->output_weights().empty(),
           .seed = true,
+          .new_rows = true,
           .n_layers = model.hparams.n_layers,
           .page_bits = kv::element_bits(kv_type)};
+}
+
+// Its positions follow those of the prompt.
+void check_second_pass(const press::Press& press, const model::LoadedModel& model, RequestState& state) {
+  if (!state.press_needs.second_pass) return;
+  for (const auto& text : probe_texts(press, model.vocab, state.prompt, 0))
+    state.longest_probe = std::max(state.longest_probe, static_cast<int>(text.size()));
+  const int n_tokens = static_cast<int>(state.prompt.size()) + state.longest_probe;
+  if (n_tokens > model.hparams.context_length)
+    throw Error{
+        Code::context_too_long,
+        fmt::format("press '{}' reads the prompt a second time: its {} tokens and {} of a pass behind "
+                    "them are more than the {} of the model's context",
+                    state.press.name, state.prompt.size(), state.longest_probe,
+                    model.hparams.context_length)};
 }
 
 }  // namespace
@@ -95,7 +113,9 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   const auto press = press::make_press(state->press);
   state->press_needs = press->needs();
   state->press_interval = press->decode_interval();
+  state->press_bounds_rows = press->bounds_rows();
   press::check_needs(state->press.name, state->press_needs, delivered_needs(model, kv_type));
+  check_second_pass(*press, model, *state);
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};
   if (state->compresses)

@@ -17,6 +17,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "engine/answer_channel.h"
@@ -41,7 +42,9 @@ struct RequestState {
   press::PressParams press;
   press::PressNeeds press_needs;
   bool compresses = false;
-  int press_interval = 0;  // tokens between compressions during decoding; 0: there are none
+  int longest_probe = 0;           // tokens of the press's longest extra pass
+  bool press_bounds_rows = false;  // between them every head's rows have a limit
+  int press_interval = 0;          // tokens between compressions during decoding; 0: there are none
   PrefixNamespace plain_rows, compressed_rows;
   int priority = 0;
   double arrival_ms = 0;
@@ -55,6 +58,14 @@ struct RequestState {
   double tpot_sum_ms = 0;  // over the answers of more than one token
   int tpot_answers = 0;
   Summary summary;
+};
+
+// Extra passes for the press over an answer's prompt, one after the other. While there is one, the sequence
+// holds the prompt's rows and behind them those of the pass at work, as far as it is fed.
+struct SecondPass {
+  std::vector<std::vector<int32_t>> texts;  // tokens of each pass
+  size_t at = 0;                            // the pass at work
+  model::QueryRecord record;
 };
 
 struct AnswerState {
@@ -73,6 +84,7 @@ struct AnswerState {
   std::vector<int32_t> tokens;  // the prompt's, then its own
   kv::Sequence sequence;
   std::unique_ptr<model::QueryRecord> record;  // for the press, from its first query to the compression
+  std::unique_ptr<SecondPass> second_pass;     // from the end of prefill to the compression
   Sampler sampler;
   TextStream text;
 
@@ -105,7 +117,15 @@ struct AnswerState {
   bool press_is_due() const { return sequence.token_count() == press_at(); }
   // Up to where the tokens are fed before something else happens.
   int feed_end() const { return std::min(press_at(), static_cast<int>(tokens.size())); }
-  int tokens_left() const { return feed_end() - sequence.token_count(); }
+  // Those to be fed next, or those of the extra pass at work.
+  std::span<const int32_t> next_tokens() const {
+    if (second_pass != nullptr)
+      return std::span(second_pass->texts[second_pass->at])
+          .subspan(static_cast<size_t>(sequence.token_count() - n_prompt()));
+    const size_t fed = static_cast<size_t>(sequence.token_count());
+    return std::span(tokens).first(static_cast<size_t>(feed_end())).subspan(fed);
+  }
+  int tokens_left() const { return static_cast<int>(next_tokens().size()); }
   // Its tokens stand on certain rows by now: a replay must not begin with others that the cache has.
   bool prefix_is_settled() const { return n_generated() > 0 || ended; }
   // No answer will ever need its rows: the request may have ended long ago.

@@ -142,6 +142,7 @@ void StepLoop::remember(AnswerState& answer) {
 void StepLoop::retire(AnswerState& answer) {
   const auto at = answers_.find(answer.id);
   if (at == answers_.end()) return;
+  leave_second_pass(answer);
   remember(answer);
   answer.sequence.release();
   answer.record.reset();

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/step_loop.h"
 #include "press/prefill_record.h"
+#include "press/second_pass.h"
 
 namespace fastcache::engine {
 
@@ -12,8 +13,7 @@ namespace fastcache::engine {
 bool StepLoop::append(AnswerState& answer, int n_tokens) {
   const size_t fed = static_cast<size_t>(answer.sequence.token_count());
   answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
-  if (!answer.sequence.append_text(std::span(answer.tokens).subspan(fed, static_cast<size_t>(n_tokens))))
-    return false;
+  if (!answer.sequence.append_text(answer.next_tokens().first(static_cast<size_t>(n_tokens)))) return false;
   prepare_record(answer, static_cast<int>(fed));
   if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
   answer.steps_waited = 0;
@@ -24,6 +24,9 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
 // known how many there will be: those of the tokens since it came last. The rows of a compressed prefix bring
 // none.
 void StepLoop::prepare_record(AnswerState& answer, int fed) {
+  if (answer.second_pass != nullptr)
+    return press::expect_probe_step(answer.second_pass->record, model_.hparams.n_layers, fed,
+                                    answer.sequence.token_count());
   const press::PressNeeds& needs = answer.request->press_needs;
   const int end = answer.press_at(), n_layers = model_.hparams.n_layers;
   if (!needs.looks_at_queries() || end == AnswerState::kNever) return;
@@ -37,6 +40,9 @@ void StepLoop::prepare_record(AnswerState& answer, int fed) {
 
 // Behind a step: what the rows received of its queries.
 void StepLoop::observe_attention(AnswerState& answer) {
+  if (answer.second_pass != nullptr)
+    return press::observe_probe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_,
+                                     answer.second_pass->record);
   if (answer.record == nullptr) return;
   press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *answer.record);
 }
@@ -69,13 +75,14 @@ void StepLoop::draw(std::vector<Sample>& samples, std::span<const float> logits)
 // What comes when all of an answer's tokens are fed and their rows written.
 void StepLoop::after_feeding(AnswerState& answer) {
   if (!answers_.contains(answer.id)) return;  // its request failed
+  if (answer.second_pass != nullptr) return end_probe(answer);
   if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
       !answer.compressed()) {
     cache_.insert(answer.request->plain_rows, {}, answer.sequence);
   }
   if (answer.is_over()) return retire(answer);
   if (answer.press_is_due()) {
-    answer.stage = Stage::compress;
+    begin_compression(answer);
     return;
   }
   answer.stage = Stage::decode;
@@ -103,15 +110,15 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     if (answer.tokens_left() == 0) fed.push_back(&answer);
     // A replay has its first token already, which may have been its end; it comes to the compression without
     // a new one, and to those during decoding.
-    const bool wants_token =
-        !answer.ended && answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
+    const bool wants_token = !answer.ended && answer.second_pass == nullptr &&
+                             answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
          .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
-         .record = answer.record.get()});
+         .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get()});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }

@@ -58,6 +58,7 @@ EngineStats StepLoop::stats() const {
   stats.prefix_cached_bytes = usage.prefix_cached;
   for (const auto& [id, answer] : answers_) {
     if (answer->record != nullptr) stats.query_bytes += answer->record->bytes();
+    if (answer->second_pass != nullptr) stats.query_bytes += answer->second_pass->record.bytes();
     if (answer->waiting) {
       ++stats.waiting;
       continue;

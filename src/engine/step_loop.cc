@@ -54,6 +54,7 @@ void StepLoop::cancel_all() {
 }
 
 void StepLoop::preempt(AnswerState& answer) {
+  leave_second_pass(answer);
   answer.sequence.release();
   answer.waiting = true;
   answer.preempted = true;
@@ -144,7 +145,7 @@ void StepLoop::refuse(AnswerState& answer) {
   const RequestState& request = *answer.request;
   std::string what =
       fmt::format("{} prompt tokens for {} answers do not fit into", answer.tokens.size(), answer.n_forks());
-  if (request.press_interval > 0)
+  if (request.press_bounds_rows)
     what += fmt::format(", or the {} rows per head between two compressions of '{}' are too many for,",
                         rows_at_most(answer), request.press.name);
   fail(*answer.request, std::make_exception_ptr(Error{

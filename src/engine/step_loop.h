@@ -61,6 +61,7 @@ class StepLoop {
   // What the scheduler is told (step_views.cc).
   WaitingRequest waiting_view(const AnswerState& answer, bool ask_cache) const;
   RunningRequest running_view(const AnswerState& answer, bool pages_are_scarce) const;
+  int64_t most_bias_pages(int n_rows) const;
   Plan make_plan();
   int cached_tokens(const AnswerState& answer, bool& compressed) const;
   int rows_at_most(const AnswerState& answer) const;
@@ -83,6 +84,12 @@ class StepLoop {
   void draw(std::vector<Sample>& samples, std::span<const float> logits);
   void add_samples(AnswerState& answer, size_t logit_row, std::vector<Sample>& samples);
   void after_feeding(AnswerState& answer);
+
+  // Extra passes for the press (second_pass.cc).
+  void begin_compression(AnswerState& answer);
+  void end_probe(AnswerState& answer);
+  static void end_second_pass(AnswerState& answer, model::QueryRecord record);
+  static void leave_second_pass(AnswerState& answer);  // in the middle: an end, or a preemption
 
   // Tokens and ends (step_answers.cc).
   void take_token(AnswerState& answer, const SampledToken& token);

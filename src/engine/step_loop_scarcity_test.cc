@@ -198,10 +198,13 @@ TEST_F(StepLoopScarcity, CompressionInAFullPoolWithForksAndSharedPrefixes) {
     full.reserve_pages = 0;
     full.pool_bytes -= LoopModel::kReservePages * LoopModel::page_bytes();
     LoopDriver driver(model_.model, model_.compute, full);
+    // Biases take pages beside those of the rows.
+    const std::vector<std::string> presses{"knorm", "test_uneven",
+                                           pool_tokens >= 192 ? "test_merging" : "random"};
     std::vector<Request> requests;
     for (int i = 0; i < 8; ++i) {
       requests.push_back(i % 4 == 3 ? LoopModel::request(80, 1, 20)
-                                    : LoopModel::compressed(80, 1, 20, i % 2 == 0 ? "knorm" : "test_uneven",
+                                    : LoopModel::compressed(80, 1, 20, presses[static_cast<size_t>(i % 3)],
                                                             i % 4 == 2 ? 0.1 : 0.5));
       if (i % 3 == 1 && pool_tokens >= 192) requests.back().n = 2;
     }

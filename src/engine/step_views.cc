@@ -49,6 +49,12 @@ int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   return compressed ? earlier_turns : plain;
 }
 
+// That the biases of a compression's new rows may take beside the rows.
+int64_t StepLoop::most_bias_pages(int n_rows) const {
+  const int64_t per_page = static_cast<int64_t>(kv::page_payload_bytes(pool_.head_dim()) / sizeof(float));
+  return shape_.n_heads() * ((n_rows + shape_.rows() - 1 + per_page) / per_page);
+}
+
 // Per head, of an answer that is compressed during decoding, once its prompt is.
 int StepLoop::rows_at_most(const AnswerState& answer) const {
   const RequestState& request = *answer.request;
@@ -59,7 +65,12 @@ int StepLoop::rows_at_most(const AnswerState& answer) const {
 }
 
 int64_t StepLoop::pages_at_most(const AnswerState& answer) const {
-  return empty_page_need(shape_.n_heads(), shape_.rows()).pages_for(rows_at_most(answer));
+  const int n_rows = rows_at_most(answer);
+  const int64_t of_rows = empty_page_need(shape_.n_heads(), shape_.rows()).pages_for(n_rows);
+  // Rows behind those that have biases begin a new page.
+  const int64_t of_biases =
+      answer.request->press_needs.new_rows ? most_bias_pages(n_rows) + shape_.n_heads() : 0;
+  return of_rows + of_biases;
 }
 
 WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache) const {
@@ -76,9 +87,13 @@ WaitingRequest StepLoop::waiting_view(const AnswerState& answer, bool ask_cache)
                       .n_forks = answer.n_forks(),
                       .preempted = answer.preempted};
   view.pages_alone = pages_with_forks(view.need, answer.feed_end(), view.n_forks, 1);
+  if (request.longest_probe > 0)
+    view.pages_alone =
+        std::max(view.pages_alone, view.need.pages_for(answer.n_prompt() + request.longest_probe));
+  if (request.press_needs.new_rows) view.pages_alone += most_bias_pages(answer.feed_end());
   view.pages_pinned = static_cast<int64_t>((cached + shape_.rows() - 1) / shape_.rows()) * shape_.n_heads();
   view.pages_pinned = std::min(view.pages_pinned, static_cast<int64_t>(cache_.evictable_pages()));
-  if (request.press_interval > 0) {
+  if (request.press_bounds_rows) {
     view.pages_alone = std::max(view.pages_alone, pages_at_most(answer));
     view.pages_to_come = std::max<int64_t>(0, view.n_forks * pages_at_most(answer) - view.pages_pinned);
   }
@@ -107,12 +122,12 @@ RunningRequest StepLoop::running_view(const AnswerState& answer, bool pages_are_
   for (int layer = 0; layer < shape_.n_layers; ++layer) {
     for (int head = 0; head < shape_.n_kv_heads; ++head) {
       rows += answer.sequence.rows_held(layer, head);
-      pages += static_cast<int64_t>(answer.sequence.table(layer, head).entries.size());
+      pages += answer.sequence.table(layer, head).n_pages();
     }
   }
   view.kv_rows = static_cast<int>(rows / shape_.n_heads());
   view.pages_held = pages;
-  if (request.press_interval > 0)
+  if (request.press_bounds_rows)
     view.pages_to_come = std::max<int64_t>(0, view.n_forks * pages_at_most(answer) - pages);
   if (pages_are_scarce) {  // only then it matters what a preemption would free, and it takes a walk
     view.pages_exclusive = static_cast<int64_t>(answer.sequence.bytes().exclusive / pool_.page_bytes());

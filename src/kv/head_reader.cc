@@ -41,4 +41,15 @@ void read_head_rows(const PageMemory& memory, int head_dim, const HeadRows& head
   }
 }
 
+void read_head_biases(const HeadRows& head, int begin, int n, float* bias) {
+  assert(begin >= 0 && n >= 0 && begin + n <= head.n_rows);
+  std::fill_n(bias, n, 0.0f);
+  for (const TableEntry& entry : head.entries) {
+    if (entry.extras == nullptr || entry.extras->bias == nullptr) continue;
+    const int first = static_cast<int>(entry.first_row);
+    const int from = std::max(begin, first), to = std::min(begin + n, first + entry.rows_used);
+    for (int row = from; row < to; ++row) bias[row - begin] = entry.extras->bias[row - first];
+  }
+}
+
 }  // namespace fastcache::kv

@@ -13,4 +13,7 @@ namespace fastcache::kv {
 void read_head_rows(const PageMemory& memory, int head_dim, const HeadRows& head, int begin, int n, float* k,
                     float* v);
 
+// What is added to the scores of rows [begin, begin + n). bias: [n]; 0 where nothing is.
+void read_head_biases(const HeadRows& head, int begin, int n, float* bias);
+
 }  // namespace fastcache::kv

@@ -4,12 +4,15 @@
 //
 // Invariants: no entry is empty; entries[i].first_row is the sum of rows_used before it, n_rows the sum of
 // all. While contiguous, row r is token first_token + r and the last row is the sequence's last token;
-// afterwards row_tokens says it, strictly ascending.
+// afterwards row_tokens says it, strictly ascending. There is a bias where an entry has extras, which are
+// its.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "kv/head_bias.h"
 #include "kv/page_layout.h"
 #include "kv/token_table.h"
 
@@ -23,6 +26,7 @@ struct RowPlace {
 
 struct HeadTable {
   std::vector<TableEntry> entries;
+  std::shared_ptr<const HeadBias> bias{};  // null: none
   int n_rows = 0;
   int entries_before = 0;  // what a sliding window freed in front of them
 
@@ -38,6 +42,15 @@ struct HeadTable {
       false;  // rows were cut while the last page was shared: they are still in it, until append()
 
   int row_token(int row) const { return contiguous ? first_token + row : row_tokens[row]; }
+  int n_pages() const {
+    return static_cast<int>(entries.size() + (bias == nullptr ? 0 : bias->pages.size()));
+  }
+  template <class Visit>
+  void for_each_page(const Visit& visit) const {
+    for (const TableEntry& entry : entries) visit(entry.page);
+    if (bias != nullptr)
+      for (const PageId page : bias->pages) visit(page);
+  }
   int rows_before_token(int token) const;  // rows whose token is smaller
   RowPlace place(int row) const;
   HeadRows view(const TokenTable& tokens) const;

@@ -24,6 +24,10 @@ class RandomModel {
     int token = 0;
     uint32_t id = 0;  // content: test_row(id, pair)
     bool compressed = false;
+    float bias = 0.0f;
+  };
+  struct Rows {  // made by a press
+    std::vector<float> k, v, bias;
   };
   struct Live {  // a sequence and its reference
     Sequence sequence;
@@ -67,6 +71,7 @@ class RandomModel {
   std::vector<Token> text(const Live& live, int n);
   static void forget(Live& live, int n_tokens);
   bool keep(Live& live, int layer, int head);
+  Row make_row(Rows& rows, int token, int pair, bool with_bias);
   bool owned_alone(const HeadTable& head) const;
   void expect_reserve_kept(size_t free_before) const;  // by a commit
 

@@ -103,6 +103,8 @@ inline void RandomModel::verify_head(const Live& live, int layer, int head) {
       ASSERT_EQ(live.sequence.row_token(layer, head, r), row.token) << "pair " << pair << " row " << r;
       const int position = rows.row_positions == nullptr ? rows.first_position + r : rows.row_positions[r];
       ASSERT_EQ(position, live.tokens[row.token].position[0]) << "pair " << pair << " row " << r;
+      const float bias = entry.extras == nullptr ? 0.0f : entry.extras->bias[in_page];
+      ASSERT_EQ(bias, row.bias) << "pair " << pair << " row " << r;
       if (pick(3) != 0) continue;
       ASSERT_EQ(stored_row({pool_.page(entry.page), in_page, entry.type}), test_row(row.id, pair))
           << "pair " << pair << " row " << r << " page " << entry.page;

@@ -31,7 +31,7 @@ inline bool RandomModel::append(Live& live, const std::vector<Token>& tokens) {
   live.tokens.insert(live.tokens.end(), tokens.begin(), tokens.end());
   live.ids.insert(live.ids.end(), ids.begin(), ids.end());
   for (auto& head : live.heads)
-    for (int i = 0; i < n; ++i) head.push_back({first + i, ids[i], false});
+    for (int i = 0; i < n; ++i) head.push_back({first + i, ids[i], false, 0.0f});
   return true;
 }
 
@@ -119,8 +119,18 @@ inline void RandomModel::expect_reserve_kept(size_t free_before) const {
 }
 
 inline bool RandomModel::owned_alone(const HeadTable& head) const {
-  return std::all_of(head.entries.begin(), head.entries.end(),
-                     [&](const TableEntry& e) { return pool_.exclusive(e.page); });
+  bool alone = true;
+  head.for_each_page([&](PageId page) { alone = alone && pool_.exclusive(page); });
+  return alone;
+}
+
+// A new row with contents of its own.
+inline RandomModel::Row RandomModel::make_row(Rows& rows, int token, int pair, bool with_bias) {
+  const TestRow row = test_row(next_id_, pair);
+  rows.k.insert(rows.k.end(), row.begin(), row.begin() + kTestHeadDim);
+  rows.v.insert(rows.v.end(), row.begin() + kTestHeadDim, row.end());
+  rows.bias.push_back(with_bias ? static_cast<float>(pick(3)) : 0.0f);
+  return {token, next_id_++, true, rows.bias.back()};
 }
 
 inline bool RandomModel::keep(Live& live, int layer, int head) {
@@ -134,14 +144,20 @@ inline bool RandomModel::keep(Live& live, int layer, int head) {
     kept.push_back(static_cast<int32_t>(r));
     kept_rows.push_back(rows[r]);
   }
+  const bool merges = !kept.empty() && pick(4) == 0;
+  Rows made;
+  const int first = merges ? pick(static_cast<int>(kept.size())) : 0;
+  for (size_t r = first; merges && r < kept_rows.size(); ++r)
+    kept_rows[r] = make_row(made, kept_rows[r].token, layer * live.sequence.shape().n_kv_heads + head, true);
   const size_t free = pool_.free_pages();
   const bool alone = owned_alone(live.sequence.table(layer, head));
-  if (!live.sequence.keep_rows(layer, head, kept)) {
-    refused(free, !alone);  // in place it needs no page
+  const MergedRows merged{.first = first, .k = made.k.data(), .v = made.v.data(), .bias = made.bias.data()};
+  if (!live.sequence.keep_rows(layer, head, kept, merges ? merged : MergedRows{})) {
+    refused(free, !alone || merges);  // in place only new biases may need a page
     return false;
   }
   expect_reserve_kept(free);
-  if (kept_rows.size() == rows.size()) return true;
+  if (kept_rows.size() == rows.size() && !merges) return true;
   for (Row& row : kept_rows) row.compressed = true;
   rows = std::move(kept_rows);
   return true;
@@ -160,17 +176,19 @@ inline void RandomModel::replace() {
   touched_ = &live;
   const int pair = pick(4);
   std::vector<int32_t> tokens;
-  std::vector<float> k, v;
+  Rows contents;
   std::vector<Row> rows;
+  const bool with_bias = pick(2) == 0;
   for (size_t token = 0; token < live.tokens.size(); ++token) {
     if (pick(3) != 0) continue;
-    const TestRow row = test_row(next_id_, pair);
     tokens.push_back(static_cast<int32_t>(token));
-    k.insert(k.end(), row.begin(), row.begin() + kTestHeadDim);
-    v.insert(v.end(), row.begin() + kTestHeadDim, row.end());
-    rows.push_back({static_cast<int>(token), next_id_++, true});
+    rows.push_back(make_row(contents, static_cast<int>(token), pair, with_bias));
   }
-  const NewRows made{.type = kTestTypes[pick(3)], .tokens = tokens, .k = k.data(), .v = v.data()};
+  const NewRows made{.type = kTestTypes[pick(3)],
+                     .tokens = tokens,
+                     .k = contents.k.data(),
+                     .v = contents.v.data(),
+                     .bias = with_bias ? contents.bias.data() : nullptr};
   const size_t free = pool_.free_pages();
   if (live.sequence.replace_rows(pair / 2, pair % 2, made)) {
     live.heads[pair] = std::move(rows);
@@ -212,7 +230,7 @@ inline void RandomModel::attach() {
   live.ids.assign(cached.ids.begin(), cached.ids.begin() + n);
   live.sequence.attach(blocks, live.tokens);
   for (auto& head : live.heads)
-    for (size_t t = 0; t < n; ++t) head.push_back({static_cast<int>(t), live.ids[t], false});
+    for (size_t t = 0; t < n; ++t) head.push_back({static_cast<int>(t), live.ids[t], false, 0.0f});
 }
 
 inline void RandomModel::window() {

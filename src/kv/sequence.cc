@@ -38,8 +38,9 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
 SequenceBytes Sequence::bytes() const {
   SequenceBytes bytes;
   for (const HeadTable& head : heads_)
-    for (const TableEntry& entry : head.entries)
-      (pool_->exclusive(entry.page) ? bytes.exclusive : bytes.shared) += pool_->page_bytes();
+    head.for_each_page([&](PageId page) {
+      (pool_->exclusive(page) ? bytes.exclusive : bytes.shared) += pool_->page_bytes();
+    });
   return bytes;
 }
 
@@ -170,6 +171,7 @@ void Sequence::cut_rows(HeadTable& head, int n_kept) noexcept {
     else
       head.stale_tail = true;
   }
+  drop_unused_bias(head);
   head.pop_tokens(n_kept);
 }
 
@@ -186,7 +188,7 @@ void Sequence::truncate_to(int token_count) noexcept {
 
 void Sequence::release() noexcept {
   for (HeadTable& head : heads_) {
-    for (const TableEntry& entry : head.entries) pool_->release(entry.page, owner_);
+    head.for_each_page([&](PageId page) { pool_->release(page, owner_); });
     head = HeadTable{};
   }
   tokens_ = TokenTable{};

@@ -42,6 +42,15 @@ struct NewRows {
   std::span<const int32_t> tokens;  // [n], strictly ascending: the token that each row stands for
   const float* k = nullptr;         // [n, head_dim]
   const float* v = nullptr;         // [n, head_dim]
+  const float* bias = nullptr;      // [n]: added to the rows' scores; null = 0
+};
+
+// What a press made out of several rows: it takes the places of kept ones.
+struct MergedRows {
+  int first = 0;                // of the kept rows, the first that is replaced; all behind it are
+  const float* k = nullptr;     // [kept rows - first, head_dim]; null: nothing is replaced
+  const float* v = nullptr;     // the same shape
+  const float* bias = nullptr;  // [kept rows - first]: added to their scores; null = 0
 };
 
 class Sequence {
@@ -92,7 +101,10 @@ class Sequence {
   // --- compression, one (layer, head) at a time: false leaves the head as it was. Works in a full pool:
   // pages that this sequence owns alone are compacted in place, others copied with the pool's reserve. rows:
   // strictly ascending, of those held now; all of them: nothing changes.
-  [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows);
+  // Kept rows keep their biases, merged ones get new ones; a bias costs a page per 16 * head_dim rows of a
+  // head, taken from those that come free, if there are any.
+  [[nodiscard]] bool keep_rows(int layer, int head, std::span<const int32_t> rows,
+                               const MergedRows& merged = {});
   [[nodiscard]] bool replace_rows(int layer, int head, const NewRows& rows);
   // keep_rows() and a change of format in one: the first n_quantized of `rows` become `type`, but for those
   // that are quantised already, the others stay as they are, bit for bit. Rows that move from one quantised
@@ -100,6 +112,11 @@ class Sequence {
   // stays as it was (true).
   [[nodiscard]] bool quantize_rows(int layer, int head, std::span<const int32_t> rows, int n_quantized,
                                    KvType type);
+
+  // During a step, before a layer's rows are written: of the last n_new tokens' rows only these go on, as
+  // row() says; slot() does not know them. Nothing of it counts as compressed. kept: of 0 .. n_new - 1,
+  // strictly ascending. False (no page) leaves the head as it was.
+  [[nodiscard]] bool keep_new_rows(int layer, int head, int n_new, std::span<const int32_t> kept);
 
   // Frees a layer's pages all of whose rows stand before the position (sliding windows).
   void free_before(int layer, int32_t position) noexcept;
@@ -117,7 +134,9 @@ class Sequence {
   void clear_rows(const TableEntry& entry, int begin, int end) const;
   void make_page(const HeadTable& head, std::span<const int32_t> rows, KvType type,
                  const PageRef& page) const;
-  void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens);
+  void drop_unused_bias(HeadTable& head) noexcept;
+  void repoint(HeadTable& head, std::vector<TableEntry> entries, std::vector<int32_t> row_tokens,
+               std::shared_ptr<const HeadBias> bias);
 
   PagePool* pool_;
   CacheShape shape_;

@@ -147,6 +147,7 @@ bool Sequence::quantize_rows(int layer, int head, std::span<const int32_t> rows,
                              KvType type) {
   assert(owner_ == PageOwner::sequence && (n_quantized == 0 || is_quantized(type)));
   HeadTable& t = heads_[pair(layer, head)];
+  assert(t.bias == nullptr && "rows with biases cannot be quantised");
   assert(rows.empty() || (rows.front() >= 0 && rows.back() < t.n_rows));
   assert(std::adjacent_find(rows.begin(), rows.end(), std::greater_equal<>()) == rows.end());
 
@@ -175,7 +176,7 @@ bool Sequence::quantize_rows(int layer, int head, std::span<const int32_t> rows,
   for (const int32_t row : rows) row_tokens.push_back(t.row_token(row));
   const bool same_tail = !targets.empty() && targets.back().stays == static_cast<int>(t.entries.size()) - 1;
   const bool stale_tail = t.stale_tail && same_tail;
-  repoint(t, std::move(entries), std::move(row_tokens));
+  repoint(t, std::move(entries), std::move(row_tokens), nullptr);
   t.stale_tail = stale_tail;
   return true;
 }

@@ -27,7 +27,7 @@ Sequence Sequence::fork(PageOwner owner) const {
   other.tokens_ = tokens_;
   other.heads_ = heads_;
   for (const HeadTable& head : heads_)
-    for (const TableEntry& entry : head.entries) pool_->add_owner(entry.page, owner);
+    head.for_each_page([&](PageId page) { pool_->add_owner(page, owner); });
   return other;
 }
 

@@ -27,8 +27,9 @@ class Family {
   // as the family. Empty: there is no such matrix.
   virtual std::vector<const linear::PackedMatrix*> output_weights() const { return {}; }
 
-  // Appends all operations from tokens to logits. The family must outlive the graph.
-  virtual void build_graph(StepGraph& graph, StepContext& context) const = 0;
+  // Appends the operations of layers [first_layer, end_layer), from tokens where it is the first, to logits
+  // where it is the last. The family must outlive the graph.
+  virtual void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const = 0;
 };
 
 // Packs the weights on the pool's threads. Throws Error (invalid_model, unsupported) that names the tensor.

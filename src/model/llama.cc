@@ -34,7 +34,7 @@ class Llama final : public Family {
   linear::InputForms input_forms() const override { return forms_; }
   size_t weight_bytes() const override;
   std::vector<const linear::PackedMatrix*> output_weights() const override;
-  void build_graph(StepGraph& graph, StepContext& context) const override;
+  void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const override;
 
  private:
   LayerSources take_layer(TensorReader& tensors, int index);
@@ -137,9 +137,9 @@ std::vector<const linear::PackedMatrix*> Llama::output_weights() const {
   return of_layers;
 }
 
-void Llama::build_graph(StepGraph& graph, StepContext& context) const {
-  add_embedding(graph, context, embedding_, rope_);
-  for (int i = 0; i < hparams_.n_layers; ++i) {
+void Llama::build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const {
+  if (first_layer == 0) add_embedding(graph, context, embedding_, rope_);
+  for (int i = first_layer; i < end_layer; ++i) {
     const Layer& layer = layers_[static_cast<size_t>(i)];
     add_norm(graph, context, Rows::all, layer.attention_norm);
     add_qkv(graph, context, layer.qkv, nullptr);
@@ -152,6 +152,7 @@ void Llama::build_graph(StepGraph& graph, StepContext& context) const {
     add_norm(graph, context, rows, layer.ffn_norm);
     add_gated_ffn(graph, context, rows, layer.gate_up, linear::Epilogue::silu_mul, layer.down);
   }
+  if (end_layer < hparams_.n_layers) return;
   add_norm(graph, context, Rows::logits, output_norm_);
   add_logits(graph, context, head());
 }

@@ -71,15 +71,41 @@ struct ReceivedAttention {
   std::vector<double> sums{};  // [n_layers, n_kv_heads, n_tokens]
 };
 
+// The most that each token's rows received of any query of an extra pass, so far.
+struct ProbedAttention {
+  ProbedAttention() = default;
+  ProbedAttention(int n_layers, int n_kv_heads, int n_tokens)
+      : n_kv_heads(n_kv_heads),
+        n_tokens(n_tokens),
+        maxima(static_cast<size_t>(n_layers) * n_kv_heads * n_tokens) {}
+
+  bool wanted() const { return n_kv_heads > 0; }
+  std::span<float> of(int layer, int head) {  // [n_tokens]: over queries and the group's heads
+    return std::span(maxima).subspan(offset(layer, head), static_cast<size_t>(n_tokens));
+  }
+  std::span<const float> of(int layer, int head) const {
+    return std::span(maxima).subspan(offset(layer, head), static_cast<size_t>(n_tokens));
+  }
+  size_t offset(int layer, int head) const {
+    return static_cast<size_t>(layer * n_kv_heads + head) * n_tokens;
+  }
+
+  int n_kv_heads = 0, n_tokens = 0;
+  std::vector<float> maxima{};  // [n_layers, n_kv_heads, n_tokens]
+};
+
 struct QueryRecord {
   attention::AttentionShape attention;  // of the model: how its queries look at keys
   LastQueries last{};
   QueryMoments moments{};
   ReceivedAttention received{};
-  LastQueries chunk{};  // where received is wanted: of the tokens of one step, to be added when it is over
+  ProbedAttention probed{};
+  LastQueries chunk{};  // where received or probed is wanted: of the tokens of one step, to be added when it
+                        // is over
 
   size_t bytes() const {
-    return last.bytes() + moments.bytes() + chunk.bytes() + received.sums.size() * sizeof(double);
+    return last.bytes() + moments.bytes() + chunk.bytes() + received.sums.size() * sizeof(double) +
+           probed.maxima.size() * sizeof(float);
   }
 };
 

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "model/prune_step.h"
+
 namespace fastcache::model {
 
 kv::CacheShape cache_shape(const HParams& hparams, kv::KvType type) {
@@ -11,6 +13,7 @@ kv::CacheShape cache_shape(const HParams& hparams, kv::KvType type) {
 
 Runner::Runner(const HParams& hparams, const Family& family, const kv::PagePool& pages, ComputePool& compute)
     : hparams_(hparams),
+      family_(family),
       pages_(pages),
       compute_(compute),
       forms_(family.input_forms()),
@@ -22,13 +25,30 @@ Runner::Runner(const HParams& hparams, const Family& family, const kv::PagePool&
              .window = hparams.sliding_window,
              .rope = &family.rope()},
       context_(hparams, compute.n_threads()) {
-  family.build_graph(graph_, context_);
+  family.build_graph(graph_, context_, 0, hparams.n_layers);
+}
+
+// Some of the tokens end behind a layer.
+void Runner::run_in_two(int after_layer) {
+  if (halves_ == nullptr || halves_->after_layer != after_layer) {
+    halves_ = std::make_unique<Halves>();
+    halves_->after_layer = after_layer;
+    family_.build_graph(halves_->front, context_, 0, after_layer + 1);
+    family_.build_graph(halves_->back, context_, after_layer + 1, hparams_.n_layers);
+  }
+  halves_->front.run(compute_);
+  prune_step(context_, pages_.memory(), shape_, after_layer);
+  halves_->back.run(compute_);
 }
 
 std::span<const float> Runner::run(std::span<const StepSequence> sequences) {
   context_.begin_step(sequences, forms_);
   context_.plan_attention(pages_.memory(), shape_);
-  graph_.run(compute_);
+  const int layer = prune_layer(context_);
+  if (layer < 0)
+    graph_.run(compute_);
+  else
+    run_in_two(layer);
   return {context_.logits.data(),
           static_cast<size_t>(context_.n_logit_rows()) * static_cast<size_t>(hparams_.n_vocab)};
 }

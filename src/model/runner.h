@@ -35,13 +35,21 @@ class Runner {
   std::vector<StepGraph::ProfileRow> take_profile() { return graph_.take_profile(); }
 
  private:
+  struct Halves {  // of the graph, for steps that drop tokens between two layers
+    int after_layer = 0;
+    StepGraph front, back;
+  };
+  void run_in_two(int after_layer);
+
   const HParams& hparams_;
+  const Family& family_;
   const kv::PagePool& pages_;
   ComputePool& compute_;
   linear::InputForms forms_;
   attention::AttentionShape shape_;
   StepContext context_;
   StepGraph graph_;
+  std::unique_ptr<Halves> halves_;  // made with the first such step
 };
 
 }  // namespace fastcache::model

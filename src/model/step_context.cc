@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/error.h"
+
 namespace fastcache::model {
 namespace {
 
@@ -20,14 +22,17 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   rows.clear();
   logit_rows.clear();
   positions.clear();
+  n_going.clear();
   for (int s = 0; s < static_cast<int>(step.size()); ++s) {
     const kv::TokenTable& tokens = step[s].sequence->tokens();
     const int first_token = tokens.size() - step[s].n_new;
     assert(first_token >= 0);
+    n_going.push_back(step[s].n_new);
     for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
     for (int i = 0; i < step[s].n_new; ++i) {
       const kv::Token& token = tokens[first_token + i];
-      rows.push_back({.sequence = s, .index = i, .token = token.id, .position = token.position[0]});
+      rows.push_back(
+          {.sequence = s, .index = i, .token = token.id, .position = token.position[0], .going = i});
       positions.push_back(token.position[0]);
     }
   }
@@ -59,11 +64,38 @@ void StepContext::plan_moments() {
   reserve(plain_queries, n_rows(), hparams.n_heads * hparams.head_dim);
 }
 
-void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape) {
+void StepContext::drop_rows(const std::vector<bool>& goes_on) {
+  std::vector<int> new_row(rows.size(), -1);
+  n_going.assign(sequences.size(), 0);
+  int n = 0;
+  const auto move_row = [](std::vector<float>& buffer, size_t from, int to, int width) {
+    if (from == static_cast<size_t>(to)) return;
+    std::copy_n(buffer.begin() + static_cast<ptrdiff_t>(from) * width, width,
+                buffer.begin() + static_cast<ptrdiff_t>(to) * width);
+  };
+  for (size_t row = 0; row < goes_on.size(); ++row) {
+    if (!goes_on[row]) continue;
+    move_row(hidden, row, n, hparams.n_embd);
+    move_row(cos_sin, row, n, hparams.rope_dims);
+    rows[static_cast<size_t>(n)] = rows[row];
+    rows[static_cast<size_t>(n)].going = n_going[static_cast<size_t>(rows[row].sequence)]++;
+    positions[static_cast<size_t>(n)] = positions[row];
+    new_row[row] = n++;
+  }
+  rows.resize(static_cast<size_t>(n));
+  positions.resize(static_cast<size_t>(n));
+  for (int& row : logit_rows) {
+    row = new_row[static_cast<size_t>(row)];
+    if (row < 0) throw Error{Code::internal, "the logits of a token were wanted that a pruner dropped"};
+  }
+}
+
+void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape,
+                                 int first_layer) {
   const int n_kv_heads = hparams.n_kv_heads;
   const size_t n_sequences = sequences.size();
   layers.resize(static_cast<size_t>(hparams.n_layers));
-  for (int layer = 0; layer < hparams.n_layers; ++layer) {
+  for (int layer = first_layer; layer < hparams.n_layers; ++layer) {
     LayerViews& views = layers[static_cast<size_t>(layer)];
     views.heads.resize(n_sequences * static_cast<size_t>(n_kv_heads));
     views.sequences.resize(n_sequences);
@@ -74,11 +106,11 @@ void StepContext::plan_attention(const kv::PageMemory& pages, const attention::A
       for (int head = 0; head < n_kv_heads; ++head)
         heads[head] = sequences[s].sequence->head_rows(layer, head);
       views.sequences[s] = {.first_query = first_query,
-                            .n_queries = sequences[s].n_new,
+                            .n_queries = n_going[s],
                             .query_positions = &positions[static_cast<size_t>(first_query)],
                             .visible_new = nullptr,
                             .heads = heads};
-      first_query += sequences[s].n_new;
+      first_query += n_going[s];
     }
     const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);
     views.work.plan({.shape = shape,

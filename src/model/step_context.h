@@ -16,6 +16,7 @@
 #include "linear/linear.h"
 #include "model/hparams.h"
 #include "model/query_record.h"
+#include "model/token_pruner.h"
 
 namespace fastcache::model {
 
@@ -26,6 +27,7 @@ struct StepSequence {
   int n_new = 0;
   std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
   QueryRecord* record = nullptr;        // what a press wants of the queries, or null
+  const TokenPruner* pruner = nullptr;  // drops some of the new tokens between two layers, or null
 };
 
 // One token of the flattened batch.
@@ -34,6 +36,7 @@ struct StepRow {
   int index = 0;     // of the sequence's new tokens
   int32_t token = 0;
   int32_t position = 0;
+  int going = 0;  // index among those of the sequence's new tokens that the layers at work compute
 };
 
 struct StepContext {
@@ -46,6 +49,7 @@ struct StepContext {
   // --- the batch
   std::span<const StepSequence> sequences;
   std::vector<StepRow> rows;
+  std::vector<int> n_going;     // [n_sequences]: new tokens that the layers at work compute
   std::vector<int> logit_rows;  // indices into rows, ascending within a sequence
   int n_rows() const { return static_cast<int>(rows.size()); }
   int n_logit_rows() const { return static_cast<int>(logit_rows.size()); }
@@ -84,7 +88,12 @@ struct StepContext {
   // the model's to say.
   void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
   void plan_moments();  // part of begin_step()
-  void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape);
+  // Rows that do not go on leave the batch. goes_on: [n_rows]. Throws Error (internal) for one whose logits
+  // are wanted.
+  void drop_rows(const std::vector<bool>& goes_on);
+  // Of the layers from first_layer on.
+  void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape,
+                      int first_layer = 0);
 };
 
 }  // namespace fastcache::model

@@ -94,8 +94,12 @@ void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const
         step.record->last.set(layer, token, q);
         step.record->chunk.set(layer, token, q);
       }
+      const int n_going = context.n_going[static_cast<size_t>(step_row.sequence)];
       for (int head = 0; head < h.n_kv_heads; ++head) {
-        const kv::RowSlot slot = sequence.slot(layer, head, step_row.index);
+        const kv::RowSlot slot =
+            n_going == step.n_new
+                ? sequence.slot(layer, head, step_row.index)
+                : sequence.row(layer, head, sequence.rows_held(layer, head) - n_going + step_row.going);
         kv::write_row(slot.page, slot.type, h.head_dim, slot.row, k + head * h.head_dim,
                       v + head * h.head_dim);
       }

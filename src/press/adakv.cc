@@ -2,8 +2,6 @@
 // Gives the rows of a layer to the heads whose scores are high: those of all heads compete, but for a share
 // of the even budget that each head has for certain.
 // source: Ada-KV, arXiv 2407.11550
-#include <algorithm>
-
 #include "press/allocate.h"
 #include "press/wrapper.h"
 
@@ -18,39 +16,13 @@ class AdaKv final : public Wrapper {
     RowCounts counts = uniform_counts(scores, budget);
     for (int layer = 0; layer < scores.n_layers; ++layer) {
       const int pair = layer * scores.n_kv_heads;
-      share_out(std::span{scores.heads}.subspan(pair, scores.n_kv_heads),
-                std::span{counts}.subspan(pair, scores.n_kv_heads));
+      compete(std::span{scores.heads}.subspan(pair, scores.n_kv_heads),
+              std::span{counts}.subspan(pair, scores.n_kv_heads), safeguard_);
     }
     return counts;
   }
 
  private:
-  // counts: [n_kv_heads] even ones on entry; their sum stays. A head with rows keeps at least one.
-  void share_out(std::span<const HeadScores> heads, std::span<int> counts) const {
-    int left = 0;
-    std::vector<float> pool;       // scores of the rows that compete, head after head
-    std::vector<size_t> pool_end;  // [n_kv_heads]
-    for (size_t h = 0; h < heads.size(); ++h) {
-      const int certain = std::min(counts[h], std::max(1, static_cast<int>(counts[h] * safeguard_)));
-      left += counts[h] - certain;
-      counts[h] = certain;
-      const std::vector<int32_t> safe = best_rows_ascending(heads[h], certain);
-      auto next_safe = safe.begin();
-      for (int row = 0; row < static_cast<int>(heads[h].size()); ++row) {
-        if (next_safe != safe.end() && *next_safe == row)
-          ++next_safe;
-        else
-          pool.push_back(heads[h][row]);
-      }
-      pool_end.push_back(pool.size());
-    }
-    size_t head = 0;
-    for (const int32_t winner : best_rows_ascending(pool, left)) {
-      while (static_cast<size_t>(winner) >= pool_end[head]) ++head;
-      ++counts[head];
-    }
-  }
-
   double safeguard_;
 };
 

@@ -86,6 +86,31 @@ RowCounts counts_by_shares(const Scores& scores, const Budget& budget, std::span
   return counts;
 }
 
+void compete(std::span<const HeadScores> heads, std::span<int> counts, double certain_share) {
+  int left = 0;
+  std::vector<float> pool;       // scores of the rows that compete, head after head
+  std::vector<size_t> pool_end;  // [heads]
+  for (size_t h = 0; h < heads.size(); ++h) {
+    const int certain = std::min(counts[h], std::max(1, static_cast<int>(counts[h] * certain_share)));
+    left += counts[h] - certain;
+    counts[h] = certain;
+    const std::vector<int32_t> safe = best_rows_ascending(heads[h], certain);
+    auto next_safe = safe.begin();
+    for (int row = 0; row < static_cast<int>(heads[h].size()); ++row) {
+      if (next_safe != safe.end() && *next_safe == row)
+        ++next_safe;
+      else
+        pool.push_back(heads[h][row]);
+    }
+    pool_end.push_back(pool.size());
+  }
+  size_t head = 0;
+  for (const int32_t winner : best_rows_ascending(pool, left)) {
+    while (static_cast<size_t>(winner) >= pool_end[head]) ++head;
+    ++counts[head];
+  }
+}
+
 std::vector<int32_t> best_rows_ascending(std::span<const float> scores, int n_keep) {
   assert(n_keep >= 0 && n_keep <= static_cast<int>(scores.size()));
   std::vector<int32_t> rows;

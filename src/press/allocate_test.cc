@@ -121,5 +121,38 @@ TEST(Shares, TheTotalIsExactAndNoHeadIsOutOfBounds) {
   }
 }
 
+// Plain rule: each head its certain best, then the best of all that are left, head by head in order.
+TEST(Compete, AgreesWithPlainLoops) {
+  std::mt19937_64 random{test_seed()};
+  for (int round = 0; round < 200; ++round) {
+    std::vector<HeadScores> heads(1 + random() % 5);
+    std::vector<int> counts;
+    for (HeadScores& head : heads) {
+      head.resize(random() % 30);
+      for (float& score : head) score = static_cast<float>(random() % 1000000);
+      counts.push_back(head.empty() ? 0 : 1 + static_cast<int>(random() % head.size()));
+    }
+    const double share = static_cast<double>(random() % 11) / 10;
+    std::vector<std::vector<float>> sorted(heads.begin(), heads.end());
+    std::vector<int> expected;
+    int left = 0;
+    for (size_t h = 0; h < heads.size(); ++h) {
+      std::sort(sorted[h].begin(), sorted[h].end(), std::greater<>());
+      expected.push_back(std::min(counts[h], std::max(1, static_cast<int>(counts[h] * share))));
+      left += counts[h] - expected[h];
+    }
+    for (; left > 0; --left) {
+      size_t best = heads.size();
+      for (size_t h = 0; h < heads.size(); ++h) {
+        if (expected[h] == static_cast<int>(sorted[h].size())) continue;
+        if (best == heads.size() || sorted[h][expected[h]] > sorted[best][expected[best]]) best = h;
+      }
+      ++expected[best];
+    }
+    compete(heads, counts, share);
+    EXPECT_EQ(counts, expected) << "round " << round << ", seed " << test_seed();
+  }
+}
+
 }  // namespace
 }  // namespace fastcache::press

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One press after the other: each sees only what the ones before it kept.
+#include <spdlog/fmt/fmt.h>
+
 #include <cassert>
 
+#include "base/error.h"
 #include "press/registry.h"
 
 namespace fastcache::press {
@@ -31,6 +34,12 @@ class Composed final : public Press {
     return stages;
   }
 
+  std::vector<Probe> probes(int first_token, int end_token) const override {
+    for (const auto& press : inner_)
+      if (press->needs().second_pass) return press->probes(first_token, end_token);
+    return {};
+  }
+
   // The first stage's, the only one that sees all rows.
   LayerScores score(const LayerInput& layer) const override { return inner_.front()->score(layer); }
 
@@ -38,6 +47,26 @@ class Composed final : public Press {
   std::vector<std::unique_ptr<Press>> inner_;
   std::vector<Budget> budgets_;
 };
+
+// Throws Error (bad_request).
+void check_order(const PressParams& params, const std::vector<std::unique_ptr<Press>>& inner) {
+  const auto refuse = [](const std::string& why) {
+    throw Error{Code::bad_request, "press 'composed': " + why};
+  };
+  int n_second_passes = 0;
+  bool quantizes = false, merges = false;
+  for (size_t i = 0; i < inner.size(); ++i) {
+    const PressNeeds needs = inner[i]->needs();
+    if (needs.new_rows && i + 1 < inner.size())
+      refuse(fmt::format("'{}' makes new rows, which the presses behind it would not see; put it last",
+                         params.inner[i].name));
+    if (needs.second_pass && ++n_second_passes > 1)
+      refuse("only one of its presses may read the prompt a second time");
+    quantizes |= needs.page_bits > 0;
+    merges |= needs.new_rows;
+  }
+  if (quantizes && merges) refuse("quantised pages carry no rows of a press's own; leave one of the two out");
+}
 
 }  // namespace
 
@@ -49,6 +78,7 @@ constinit const PressRow kComposed{
     .amount = Amount::inner,
     .plain_scores = false,
     .wrap = [](const PressParams& p, std::vector<std::unique_ptr<Press>> inner) -> std::unique_ptr<Press> {
+      check_order(p, inner);
       std::vector<Budget> budgets;
       for (const PressParams& stage : p.inner) budgets.push_back(stage.how_much());
       return std::make_unique<Composed>(std::move(inner), std::move(budgets));

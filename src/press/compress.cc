@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "press/compress.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <algorithm>
 #include <cassert>
 #include <numeric>
+
+#include "base/error.h"
 
 namespace fastcache::press {
 namespace {
@@ -34,34 +38,42 @@ Scores score_all(const Press& press, const kv::CacheShape& shape, std::span<cons
   return scores;
 }
 
-using Formats = std::vector<std::optional<Format>>;  // [pair]
-
-// [layer][head]: the candidates that one stage keeps. formats: overwritten where the stage says one.
-std::vector<std::vector<std::vector<int32_t>>> kept_rows(const Stage& stage, const kv::CacheShape& shape,
-                                                         std::span<const LayerInput> layers, Formats& formats,
-                                                         ComputePool& threads) {
+// [pair]: what one stage makes of the candidates.
+std::vector<Edit> edits_of(const Stage& stage, const kv::CacheShape& shape,
+                           std::span<const LayerInput> layers, ComputePool& threads) {
   const Scores scores = score_all(*stage.press, shape, layers, threads);
   const RowCounts counts = stage.press->allocate(scores, stage.budget);
   assert(static_cast<int>(counts.size()) == shape.n_heads());
-  std::vector<std::vector<std::vector<int32_t>>> kept(shape.n_layers,
-                                                      std::vector<std::vector<int32_t>>(shape.n_kv_heads));
+  std::vector<Edit> edits(shape.n_heads());
   threads.parallel_for(shape.n_heads(), [&](int pair) {
     const int layer = pair / shape.n_kv_heads, head = pair % shape.n_kv_heads;
-    Edit edit = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]);
-    kept[layer][head] = std::move(edit.rows);
-    if (edit.format) formats[pair] = edit.format;
+    edits[pair] = stage.press->apply(layers[layer], head, scores.heads[pair], counts[pair]);
   });
-  return kept;
+  return edits;
 }
 
-// The rows in front of the candidates, then the candidates that are left.
-PlannedHead plan_head(const LayerInput& layer, int head) {
+// A method that takes channels from the keys must not look as if it had freed them.
+void check_channels(const Edit& edit, int head_dim) {
+  if (edit.key_channels.empty() || static_cast<int>(edit.key_channels.size()) == head_dim) return;
+  throw Error{
+      Code::unsupported,
+      fmt::format("a press keeps {} of {} channels of a head's keys, but pages store all of them: nothing "
+                  "would be freed; choose a press that removes rows",
+                  edit.key_channels.size(), head_dim)};
+}
+
+// The rows in front of the candidates, then the candidates that are left, or what stands for them now.
+PlannedHead plan_head(const LayerInput& layer, int head, Edit last) {
   const int n_staying = layer.n_staying(head);
   PlannedHead planned{.layer = layer.layer(), .head = head, .n_before = n_staying + layer.n_behind(head)};
   planned.rows.resize(n_staying);
   std::iota(planned.rows.begin(), planned.rows.end(), 0);
   for (int row = 0; row < layer.n_rows(head); ++row)
     planned.rows.push_back(n_staying + layer.row_behind(head, row));
+  planned.first_new = n_staying;
+  planned.k = std::move(last.k);
+  planned.v = std::move(last.v);
+  planned.bias = std::move(last.bias);
   return planned;
 }
 
@@ -78,6 +90,19 @@ void plan_format(const kv::HeadTable& table, const Format& format, kv::KvType ow
   }
 }
 
+// False: there is no page for it.
+bool commit_head(kv::Sequence& sequence, const PlannedHead& planned) {
+  if (planned.n_quantized > 0)
+    return sequence.quantize_rows(planned.layer, planned.head, planned.rows, planned.n_quantized,
+                                  planned.type);
+  const bool has_new = !planned.k.empty(), has_bias = !planned.bias.empty();
+  const kv::MergedRows merged{.first = planned.first_new,
+                              .k = has_new ? planned.k.data() : nullptr,
+                              .v = has_new ? planned.v.data() : nullptr,
+                              .bias = has_bias ? planned.bias.data() : nullptr};
+  return sequence.keep_rows(planned.layer, planned.head, planned.rows, merged);
+}
+
 }  // namespace
 
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads) {
@@ -87,20 +112,32 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
     layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record,
                         job.output_weights.empty() ? nullptr : job.output_weights[layer]);
 
-  Formats formats(shape.n_heads());
+  std::vector<std::optional<Format>> formats(shape.n_heads());  // of several stages the last says it
+  std::vector<Edit> edits;  // the last stage's are the only ones that may hold new rows
   for (const Stage& stage : job.press->stages(job.budget)) {
-    const auto kept = kept_rows(stage, shape, layers, formats, threads);
-    for (int layer = 0; layer < shape.n_layers; ++layer) layers[layer] = layers[layer].narrowed(kept[layer]);
+    edits = edits_of(stage, shape, layers, threads);
+    for (size_t pair = 0; pair < edits.size(); ++pair) {
+      check_channels(edits[pair], job.pool->head_dim());
+      if (edits[pair].format) formats[pair] = edits[pair].format;
+    }
+    for (int layer = 0; layer < shape.n_layers; ++layer) {
+      std::vector<std::vector<int32_t>> kept;
+      for (int head = 0; head < shape.n_kv_heads; ++head)
+        kept.push_back(std::move(edits[layer * shape.n_kv_heads + head].rows));
+      layers[layer] = layers[layer].narrowed(kept);
+    }
   }
   std::vector<PlannedHead> plan;
   for (const LayerInput& layer : layers)
     for (int head = 0; head < shape.n_kv_heads; ++head) {
-      plan.push_back(plan_head(layer, head));
-      if (const auto& format = formats[plan.size() - 1])
-        plan_format(job.sequence->table(layer.layer(), head), *format, shape.type, plan.back());
+      const int pair = layer.layer() * shape.n_kv_heads + head;
+      plan.push_back(plan_head(layer, head, std::move(edits[pair])));
+      if (formats[pair])
+        plan_format(job.sequence->table(layer.layer(), head), *formats[pair], shape.type, plan.back());
     }
   const auto removed = [](const PlannedHead& p) { return p.n_before - static_cast<int>(p.rows.size()); };
-  std::erase_if(plan, [&](const PlannedHead& p) { return removed(p) == 0 && p.n_quantized == 0; });
+  std::erase_if(plan,
+                [&](const PlannedHead& p) { return removed(p) == 0 && p.k.empty() && p.n_quantized == 0; });
   std::stable_sort(plan.begin(), plan.end(),
                    [&](const PlannedHead& a, const PlannedHead& b) { return removed(a) > removed(b); });
   return plan;
@@ -111,11 +148,7 @@ CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHea
   const auto free_before = static_cast<int64_t>(job.pool->free_pages());
   for (PlannedHead& planned : plan) {
     assert(job.sequence->rows_held(planned.layer, planned.head) == planned.n_before);
-    const bool done = planned.n_quantized == 0
-                          ? job.sequence->keep_rows(planned.layer, planned.head, planned.rows)
-                          : job.sequence->quantize_rows(planned.layer, planned.head, planned.rows,
-                                                        planned.n_quantized, planned.type);
-    if (!done) result.uncommitted.push_back(std::move(planned));
+    if (!commit_head(*job.sequence, planned)) result.uncommitted.push_back(std::move(planned));
   }
   const auto pages_freed = static_cast<int64_t>(job.pool->free_pages()) - free_before;
   result.bytes_freed = pages_freed * static_cast<int64_t>(job.pool->page_bytes());

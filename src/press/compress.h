@@ -37,6 +37,9 @@ struct PlannedHead {
   std::vector<int32_t> rows{};  // that stay, of all rows held, strictly ascending
   int n_quantized = 0;          // the first of them become `type`, where they are not quantised already
   kv::KvType type = kv::KvType::q4;
+  int first_new = 0;            // of rows, the first that a new row takes the place of; all behind it are
+  std::vector<float> k{}, v{};  // [rows - first_new, head_dim]: the new rows; empty: none
+  std::vector<float> bias{};    // [rows - first_new], or empty: 0
 };
 
 struct CompressResult {
@@ -48,6 +51,7 @@ struct CompressResult {
 };
 
 // [pairs whose rows or formats change], those that lose most rows first: what they free helps the others.
+// Throws Error (unsupported) for an edit that the pages cannot carry.
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads);
 
 // The sequence must be as it was when planned.

@@ -25,11 +25,11 @@ struct World {  // a fork, so that every head has shared pages and each commit a
     options.faults = faults;
     return options;
   }
-  void check() const {
+  void check(bool has_new_rows) const {
     const Sequence* sequences[] = {&original, &fork};
     check_consistency(pool, sequences, {});
     expect_story(original, 1);
-    expect_story(fork, 1);
+    if (!has_new_rows) expect_story(fork, 1);
   }
   kv::AllocationFaults faults;
   PagePool pool;
@@ -39,6 +39,7 @@ struct World {  // a fork, so that every head has shared pages and each commit a
 
 // Returns how many allocations the compression has.
 int fail_each_allocation(const PressParams& params) {
+  const bool has_new_rows = makes_rows(find_press(params.name));
   for (int k = 0;; ++k) {
     World world;
     Tokens expected;  // without a fault
@@ -51,7 +52,7 @@ int fail_each_allocation(const PressParams& params) {
     const CompressResult result = run_press(params, world.pool, world.fork);
     const bool fired = !world.faults.armed();
     world.faults.disarm();
-    world.check();
+    world.check(has_new_rows);
     EXPECT_EQ(result.uncommitted.size(), fired ? 1U : 0U);
     if (!fired) return k;
     const auto [layer, head] = std::pair{result.uncommitted[0].layer, result.uncommitted[0].head};
@@ -65,7 +66,7 @@ int fail_each_allocation(const PressParams& params) {
     EXPECT_EQ(now, expected);  // the other heads went through
     EXPECT_TRUE(world.fork.keep_rows(layer, head, result.uncommitted[0].rows));  // and later this one does
     EXPECT_EQ(tokens_held(world.fork), expected);
-    world.check();
+    world.check(has_new_rows);
   }
 }
 

@@ -28,9 +28,12 @@ constexpr PressNumber kNumbers[] = {{.name = "every",
                                      .whole = true,
                                      .help = "tokens that are decoded between two compressions"}};
 
-// Sums over all queries of a prompt say nothing of rows that were removed before, and would have to go on for
-// as long as the answer does.
+// A pass over the prompt says nothing of what was decoded behind it. Sums over all queries of a prompt say
+// nothing of rows that were removed before, and would have to go on for as long as the answer does.
 void check_wrapped(const PressParams& p, const PressNeeds& needs) {
+  if (needs.second_pass)
+    throw Error{Code::unsupported, "press 'decoding' cannot wrap '" + p.inner[0].name +
+                                       "', which reads the prompt a second time"};
   if (!needs.looks_at_all_queries()) return;
   throw Error{Code::unsupported, "press 'decoding' cannot wrap '" + p.inner[0].name +
                                      "', which looks at all queries of a prompt; choose one that scores by "

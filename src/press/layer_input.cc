@@ -30,4 +30,11 @@ void LayerInput::read_rows(int head, int begin, int n, float* k, float* v) const
   }
 }
 
+void LayerInput::read_biases(int head, int begin, int n, float* bias) const {
+  const kv::HeadRows rows = sequence_->head_rows(layer_, head);
+  if (!is_narrow_) return kv::read_head_biases(rows, n_staying(head) + begin, n, bias);
+  for (int i = 0; i < n; ++i)
+    kv::read_head_biases(rows, n_staying(head) + row_behind(head, begin + i), 1, bias + i);
+}
+
 }  // namespace fastcache::press

@@ -56,12 +56,19 @@ class LayerInput {
   void read_values(int head, int begin, int n, float* v) const { read_rows(head, begin, n, nullptr, v); }
   void read_rows(int head, int begin, int n, float* k, float* v) const;
 
+  // What is added to their scores, [n].
+  void read_biases(int head, int begin, int n, float* bias) const;
+
   // The same for the rows in front and the candidates together: queries look at all of them.
   int n_held(int head) const { return n_staying(head) + n_rows(head); }
   int held_token(int head, int row) const { return token(head, row - n_staying(head)); }
   void read_held_keys(int head, int begin, int n, float* k) const {
     read_rows(head, begin - n_staying(head), n, k, nullptr);
   }
+  void read_held_biases(int head, int begin, int n, float* bias) const {
+    read_biases(head, begin - n_staying(head), n, bias);
+  }
+  bool has_biases(int head) const { return sequence_->table(layer_, head).bias != nullptr; }
 
   // What was kept of the queries, as needs() asked; null where it asked for nothing. There may be fewer last
   // queries than asked for: no more than the tokens computed since the sequence began or was taken up again.

@@ -19,11 +19,14 @@ PressNeeds united(PressNeeds a, const PressNeeds& b) {
         a.query_statistics ? std::min(a.statistics_skip, b.statistics_skip) : b.statistics_skip;
   a.query_statistics |= b.query_statistics;
   a.received_attention |= b.received_attention;
+  a.second_pass |= b.second_pass;
   a.pre_rope_keys |= b.pre_rope_keys;
   a.hidden_states |= b.hidden_states;
   a.output_weights |= b.output_weights;
   a.question_boundary |= b.question_boundary;
   a.seed |= b.seed;
+  a.new_rows |= b.new_rows;
+  a.key_channels |= b.key_channels;
   if (a.n_layers == 0) a.n_layers = b.n_layers;
   a.page_bits = std::max(a.page_bits, b.page_bits);
   return a;
@@ -38,11 +41,14 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
       {needs.values, delivered.values, "the cached values"},
       {needs.query_statistics, delivered.query_statistics, "mean and covariance of the queries"},
       {needs.received_attention, delivered.received_attention, "the attention that each row received"},
+      {needs.second_pass, delivered.second_pass, "a second pass over the prompt"},
       {needs.pre_rope_keys, delivered.pre_rope_keys, "the keys before RoPE"},
       {needs.hidden_states, delivered.hidden_states, "the hidden states"},
       {needs.output_weights, delivered.output_weights, "the attention output weights"},
       {needs.question_boundary, delivered.question_boundary, "the place where the question begins"},
       {needs.seed, delivered.seed, "a seed"},
+      {needs.key_channels, delivered.key_channels, "pages that hold some channels of the keys only"},
+      {needs.new_rows, delivered.new_rows, "rows of its own in the cache"},
   };
   const auto refuse = [&](const std::string& what) {
     throw Error{Code::unsupported,
@@ -75,11 +81,14 @@ std::vector<std::string> need_names(const PressNeeds& needs) {
   add(needs.last_queries > 0, fmt::format("last {} queries", needs.last_queries));
   add(needs.query_statistics, "query mean and covariance");
   add(needs.received_attention, "received attention");
+  add(needs.second_pass, "second pass");
   add(needs.pre_rope_keys, "keys before RoPE");
   add(needs.hidden_states, "hidden states");
   add(needs.output_weights, "output weights");
   add(needs.question_boundary, "question boundary");
   add(needs.seed, "seed");
+  add(needs.key_channels, "pages with fewer key channels");
+  add(needs.new_rows, "new rows");
   add(needs.n_layers > 0, fmt::format("{} layers", needs.n_layers));
   add(needs.page_bits > 0, fmt::format("a cache of more than {} bits", needs.page_bits));
   return names;

@@ -2,10 +2,10 @@
 // The seam of compression methods ("presses"): which rows of a sequence's cache stay.
 //
 // The life of a press, one object per request: needs() at admission; observe() chunk by chunk during prefill;
-// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head; and
-// with a decode_interval() the stage again, each time so many tokens were decoded. The const calls come from
-// several compute threads at once: they must not throw, lock or touch the pool's books. Results never depend
-// on threads, order of calls or chunking.
+// probes() behind it, where the prompt is to be read again; then, in the compress stage (compress.h), score()
+// of all layers, allocate() once, apply() per head; and with a decode_interval() the stage again, each time
+// so many tokens were decoded. The const calls come from several compute threads at once: they must not
+// throw, lock or touch the pool's books. Results never depend on threads, order of calls or chunking.
 //
 // A new press: one file with a PressRow in it, and its name in registry.cc.
 #pragma once
@@ -30,11 +30,14 @@ struct PressNeeds {
   bool query_statistics = false;    // mean and covariance of the queries before RoPE, per query head
   int statistics_skip = 4;          // first tokens of the sequence that they leave out
   bool received_attention = false;  // what each row received of all queries, see observe_attention()
+  bool second_pass = false;         // the most that each row receives of the queries of probes()
   bool pre_rope_keys = false;
   bool hidden_states = false;      // at each layer's input
   bool output_weights = false;     // W_O
   bool question_boundary = false;  // where in the prompt the question begins
   bool seed = false;               // random: the seed is part of the identity
+  bool key_channels = false;       // pages whose rows hold some of a key's channels only: none do so far
+  bool new_rows = false;           // puts rows of its own in place of kept ones, and biases with them
   int n_layers = 0;                // a model of exactly that many; 0 = any
   int page_bits = 0;  // of the elements that it makes, at most: the cache's own have more; 0 = none
 
@@ -50,6 +53,14 @@ void check_needs(std::string_view press, const PressNeeds& needs, const PressNee
 
 // "keys", "last 64 queries", ...: for lists of presses.
 std::vector<std::string> need_names(const PressNeeds& needs);
+
+// An extra pass behind the prompt, for presses that look at how a text is read again: its tokens are fed at
+// the positions that follow, see all of the prompt's rows, and are forgotten.
+struct Probe {
+  std::string instruction{};  // in front, in the model's own tokens; may be empty
+  int first_token = 0;        // then the prompt's tokens [first_token, end_token) once more
+  int end_token = 0;
+};
 
 // What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
 struct PrefillChunk {
@@ -83,9 +94,16 @@ struct Format {
   int n_residual = 0;
 };
 
-// What becomes of one head's candidates.
+// What becomes of one head's candidates. A press that makes new rows (needs().new_rows) gives k and v: then
+// these take the places of the rows that stay, and stand for their tokens.
 struct Edit {
   std::vector<int32_t> rows{};  // those that stay, as candidate indices, strictly ascending
+  std::vector<float> k{}, v{};  // [rows, head_dim], as stored; empty: the rows stay as they are
+  std::vector<float> bias{};    // [rows], with k and v: added to the rows' scores, ln of the mass that each
+                                //   stands for; empty: 0
+  // Channels of the head's keys that stay, strictly ascending; empty: all. Refused (unsupported) for as long
+  // as no page stores fewer: zeroed channels would free nothing.
+  std::vector<int32_t> key_channels{};
   // Once all stages are through, so also of rows that are no candidates. Of several stages the last says it.
   std::optional<Format> format{};
 };
@@ -106,6 +124,10 @@ class Press {
   // In order of tokens for each layer; never at the same time as another call.
   virtual void observe(const PrefillChunk& /*chunk*/) {}
 
+  // The passes that needs().second_pass asks for, after prefill and before score(), each over the same rows.
+  // The prompt's new tokens are [first_token, end_token); no pass may be longer than those for first_token 0.
+  virtual std::vector<Probe> probes(int /*first_token*/, int /*end_token*/) const { return {}; }
+
   // One after the other, each over the rows that the one before kept; score(), allocate() and apply() are
   // called on these. The presses live as long as this one.
   virtual std::vector<Stage> stages(const Budget& budget) const { return {{this, budget}}; }
@@ -113,6 +135,9 @@ class Press {
   // During decoding: after so many more rows it comes again, over all rows that the sequence holds. 0: it
   // comes once, behind the prompt.
   virtual int decode_interval() const { return 0; }
+
+  // With a decode_interval(): no head ever holds more than the budget's rows and those of one interval.
+  virtual bool bounds_rows() const { return decode_interval() > 0; }
 
   virtual LayerScores score(const LayerInput& layer) const = 0;
 

@@ -69,6 +69,14 @@ FC_CLONES void add_rows_in_order(const float* weights, int n_rows, const float* 
       sums[row] += static_cast<double>(weights[static_cast<size_t>(row) * kColumns + lane] * factors[lane]);
 }
 
+FC_CLONES void raise_rows(const float* weights, int n_rows, const float* factors, int n_lanes,
+                          float* highest) {
+  for (int row = 0; row < n_rows; ++row)
+    for (int lane = 0; lane < n_lanes; ++lane)
+      highest[row] =
+          std::max(highest[row], weights[static_cast<size_t>(row) * kColumns + lane] * factors[lane]);
+}
+
 // The queries of one pass: lane = (token - first token) * group + head of the group - begin.
 struct Lanes {
   const model::LastQueries* queries = nullptr;
@@ -91,6 +99,15 @@ void load_queries(const LayerInput& layer, int head, const Lanes& lanes, float* 
 
 void cap(float softcap, float* scores, int n) {
   for (int i = 0; i < n; ++i) scores[i] = softcap * std::tanh(scores[i] / softcap);
+}
+
+// Of rows that stand for several.
+void add_biases(const LayerInput& layer, int head, int begin, int n_rows, float* scores) {
+  if (!layer.has_biases(head)) return;
+  float bias[kTileRows];
+  layer.read_held_biases(head, begin, n_rows, bias);
+  for (int row = 0; row < n_rows; ++row)
+    for (int i = 0; i < kColumns; ++i) scores[row * kColumns + i] += bias[row];
 }
 
 // Rows behind a query, and those in front of its sliding window.
@@ -127,6 +144,7 @@ void soften(const LayerInput& layer, int head, const Lanes& lanes, AttentionScra
                    (n + kBlockRows - 1) / kBlockRows * kBlockRows, head_dim, head_dim,
                    s.queries.data() + lane, weights + lane);
     if (layer.record()->attention.softcap > 0) cap(layer.record()->attention.softcap, weights, n * kColumns);
+    add_biases(layer, head, begin, n, weights);
     hide_unseen(layer, head, begin, n, lanes, weights);
     soften_tile(weights, n, pass.maximum, pass.sum);
     std::copy_n(pass.maximum, kColumns, s.maxima.data() + static_cast<size_t>(begin / kTileRows) * kColumns);
@@ -175,6 +193,26 @@ void for_each_pass(const LayerInput& layer, int head, const model::LastQueries& 
   }
 }
 
+// by_token: [tokens]; those of the candidates are changed by change(weights, rows, factors, lanes, values).
+template <typename Value, typename Change>
+void observe_head(const LayerInput& layer, int head, const model::LastQueries& queries, AttentionScratch& s,
+                  std::span<Value> by_token, const Change& change) {
+  int n_rows = 0;  // those of an extra pass stand behind them
+  while (n_rows < layer.n_rows(head) && layer.token(head, n_rows) < static_cast<int>(by_token.size()))
+    ++n_rows;
+  if (n_rows == 0) return;
+  std::vector<Value> values(n_rows);
+  for (int row = 0; row < n_rows; ++row) values[row] = by_token[layer.token(head, row)];
+  for_each_pass(layer, head, queries, queries.n_tokens(), s, [&](const Lanes& lanes, const Pass& pass) {
+    for_candidates(layer, head, lanes, s, pass,
+                   [&](int first, int n, const float* weights, const float* factors) {
+                     const int n_here = std::min(n, n_rows - first);
+                     if (n_here > 0) change(weights, n_here, factors, lanes.n, values.data() + first);
+                   });
+  });
+  for (int row = 0; row < n_rows; ++row) by_token[layer.token(head, row)] = values[row];
+}
+
 }  // namespace
 
 int window_tokens(const LayerInput& layer, int window) {
@@ -200,22 +238,13 @@ void attention_sums(const LayerInput& layer, int head, int n_tokens, AttentionSc
 }
 
 void observe_attention(const LayerInput& layer, AttentionScratch& s, model::QueryRecord& record) {
-  const int n_tokens = record.chunk.n_tokens();
-  for (int head = 0; head < layer.n_kv_heads(); ++head) {
-    if (layer.n_rows(head) == 0) continue;
-    const std::span<double> received = record.received.of(layer.layer(), head);  // [tokens]
-    std::vector<double> sums(layer.n_rows(head));                                // [candidates]
-    for (size_t row = 0; row < sums.size(); ++row)
-      sums[row] = received[layer.token(head, static_cast<int>(row))];
-    for_each_pass(layer, head, record.chunk, n_tokens, s, [&](const Lanes& lanes, const Pass& pass) {
-      for_candidates(layer, head, lanes, s, pass,
-                     [&](int first, int n, const float* weights, const float* factors) {
-                       add_rows_in_order(weights, n, factors, lanes.n, sums.data() + first);
-                     });
-    });
-    for (size_t row = 0; row < sums.size(); ++row)
-      received[layer.token(head, static_cast<int>(row))] = sums[row];
-  }
+  for (int head = 0; head < layer.n_kv_heads(); ++head)
+    observe_head(layer, head, record.chunk, s, record.received.of(layer.layer(), head), add_rows_in_order);
+}
+
+void observe_highest(const LayerInput& layer, AttentionScratch& s, model::QueryRecord& record) {
+  for (int head = 0; head < layer.n_kv_heads(); ++head)
+    observe_head(layer, head, record.chunk, s, record.probed.of(layer.layer(), head), raise_rows);
 }
 
 }  // namespace fastcache::press

@@ -28,6 +28,10 @@ void attention_sums(const LayerInput& layer, int head, int n_tokens, AttentionSc
 // record.received, for one layer. Query by query: no bit depends on how the tokens come in chunks.
 void observe_attention(const LayerInput& layer, AttentionScratch& scratch, model::QueryRecord& record);
 
+// Raises record.probed to the attention of the same queries, for an extra pass: rows are those of the tokens
+// that it has, the pass's own are seen but not counted. No bit depends on chunks here either.
+void observe_highest(const LayerInput& layer, AttentionScratch& scratch, model::QueryRecord& record);
+
 inline int queries_per_kv_head(const LayerInput& layer) {
   if (layer.record() == nullptr) return 1;
   return layer.record()->attention.n_heads / layer.record()->attention.n_kv_heads;

@@ -10,7 +10,7 @@ namespace fastcache::press {
 // Each in the file of its name.
 extern const PressRow kNone, kRandom, kKnorm, kStreamingLlm, kSnapKv, kPyramidKv, kTova, kObservedAttention,
     kExpectedAttention, kKeyDiff, kLagKv, kCur, kQuantized, kAdaKv, kCriticalKv, kChunkKv, kChunk, kPerLayer,
-    kComposed, kDecoding, kTestUneven;
+    kComposed, kDecoding, kTestUneven, kTestMerging, kTestSecondPass, kTestStreamingHeads;
 
 namespace {
 
@@ -20,7 +20,7 @@ constexpr const PressRow* kPresses[] = {
     &kExpectedAttention, &kKeyDiff, &kLagKv, &kCur,
     &kQuantized,
     &kAdaKv, &kCriticalKv, &kChunkKv, &kChunk, &kPerLayer, &kComposed, &kDecoding,  // wrappers
-    &kTestUneven};
+    &kTestUneven, &kTestMerging, &kTestSecondPass, &kTestStreamingHeads};
 // clang-format on
 
 std::unique_ptr<Press> make_completed(const PressParams& params) {

@@ -134,7 +134,12 @@ TEST(Wrappers, WrapWhatTheyCan) {
     } else {
       refused({.name = "adakv", .inner = {with_ratio(name, 0.5)}}, "cannot wrap '" + name + "'");
     }
-    EXPECT_NO_THROW(make_press({.name = "composed", .inner = {with_ratio(name, 0.5), knorm}})) << name;
+    EXPECT_NO_THROW(make_press({.name = "composed", .inner = {knorm, with_ratio(name, 0.5)}})) << name;
+    const PressParams first{.name = "composed", .inner = {with_ratio(name, 0.5), knorm}};
+    if (makes_rows(*row))
+      refused(first, "'" + name + "' makes new rows");
+    else
+      EXPECT_NO_THROW(make_press(first)) << name;
   }
 }
 
@@ -170,6 +175,8 @@ TEST(Needs, WhatARequestCannotDeliverIsNamed) {
   delivered.last_queries = 64;
   delivered.query_statistics = true;
   delivered.received_attention = true;
+  delivered.second_pass = true;
+  delivered.new_rows = true;
   delivered.output_weights = true;
   for (const PressRow* row : ratio_presses())
     EXPECT_NO_THROW(

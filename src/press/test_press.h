@@ -56,7 +56,13 @@ inline std::vector<const PressRow*> ratio_presses() {
 }
 
 inline bool has_even_counts(const PressRow& row) {
-  return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv";
+  return row.name != "test_uneven" && row.name != "adakv" && row.name != "pyramidkv" &&
+         row.name != "test_second_pass";
+}
+
+// Puts rows of its own into the cache: what is there then is no longer what was written.
+inline bool makes_rows(const PressRow& row) {
+  return make_press(with_ratio(std::string{row.name}, 0.5))->needs().new_rows;
 }
 
 inline bool takes_budget(const PressRow& row) { return row.amount != Amount::listed; }
@@ -96,6 +102,11 @@ inline std::unique_ptr<model::QueryRecord> test_record(const kv::Sequence& seque
     record->received = {n_layers, sequence.shape().n_kv_heads, 0, n_tokens};
     for (double& sum : record->received.sums)
       sum = random_score(3, 0, 0, static_cast<int>(&sum - record->received.sums.data()));
+  }
+  if (needs.second_pass) {
+    record->probed = {n_layers, sequence.shape().n_kv_heads, n_tokens};
+    for (float& most : record->probed.maxima)
+      most = random_score(5, 0, 0, static_cast<int>(&most - record->probed.maxima.data()));
   }
   if (!needs.query_statistics) return record;
   record->moments = {n_layers, n_heads, head_dim, needs.statistics_skip, n_tokens};
@@ -141,11 +152,17 @@ inline CompressResult run_press(const PressParams& params, kv::PagePool& pool, k
   return compress(job, threads);
 }
 
-// What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head.
+// What a sequence alone on its pages must hold, compressed or not: ceil(rows / 16) for each head, and what
+// its biases take.
 inline size_t pages_by_formula(const kv::Sequence& sequence) {
   const size_t per_page = static_cast<size_t>(sequence.shape().rows());
   size_t pages = 0;
   for (const auto& tokens : tokens_held(sequence)) pages += (tokens.size() + per_page - 1) / per_page;
+  for (int pair = 0; pair < sequence.shape().n_heads(); ++pair) {
+    const auto& bias =
+        sequence.table(pair / sequence.shape().n_kv_heads, pair % sequence.shape().n_kv_heads).bias;
+    if (bias != nullptr) pages += bias->pages.size();
+  }
   return pages;
 }
 

@@ -15,6 +15,9 @@ class Wrapper : public Press {
 
   PressNeeds needs() const override { return inner_->needs(); }
   void observe(const PrefillChunk& chunk) override { inner_->observe(chunk); }
+  std::vector<Probe> probes(int first_token, int end_token) const override {
+    return inner_->probes(first_token, end_token);
+  }
   LayerScores score(const LayerInput& layer) const override { return inner_->score(layer); }
 
  protected:

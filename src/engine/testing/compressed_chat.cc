@@ -2,10 +2,13 @@
 #include "engine/testing/compressed_chat.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/error.h"
 #include "engine/request_check.h"
+#include "engine/second_pass.h"
+#include "kv/head_reader.h"
 #include "model/runner.h"
 #include "press/compress.h"
 #include "press/query_attention.h"
@@ -38,6 +41,55 @@ struct Hand {
     return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   }
 };
+
+// Raises `probed` to the attention of the queries in record.last, the sequence's newest tokens, in plain
+// loops.
+void raise_by_loops(Hand& hand, const model::QueryRecord& record, model::ProbedAttention& probed) {
+  const attention::AttentionShape& shape = record.attention;
+  const int n_rows_of_prompt = probed.n_tokens, group = shape.n_heads / shape.n_kv_heads;
+  for (int layer = 0; layer < hand.sequence.shape().n_layers; ++layer)
+    for (int head = 0; head < shape.n_heads; ++head) {
+      const kv::HeadRows rows = hand.sequence.head_rows(layer, head / group);
+      std::vector<float> k(static_cast<size_t>(rows.n_rows) * shape.head_dim);
+      kv::read_head_rows(hand.pool.memory(), shape.head_dim, rows, 0, rows.n_rows, k.data(), nullptr);
+      const std::span<float> highest = probed.of(layer, head / group);
+      for (int token = record.last.first_token(); token < hand.sequence.token_count(); ++token) {
+        const float* q = record.last.at(layer, token) + static_cast<size_t>(head) * shape.head_dim;
+        std::vector<double> weights;
+        double sum = 0;
+        for (int row = 0; row < rows.n_rows; ++row) {
+          if (hand.sequence.row_token(layer, head / group, row) > token) break;
+          double score = 0;
+          for (int d = 0; d < shape.head_dim; ++d)
+            score += static_cast<double>(q[d]) * k[static_cast<size_t>(row) * shape.head_dim + d];
+          weights.push_back(std::exp(score * shape.scale));
+          sum += weights.back();
+        }
+        for (size_t row = 0; row < weights.size(); ++row) {
+          const int of = hand.sequence.row_token(layer, head / group, static_cast<int>(row));
+          if (of < n_rows_of_prompt)
+            highest[of] = std::max(highest[of], static_cast<float>(weights[row] / sum));
+        }
+      }
+    }
+}
+
+// The extra passes of a press, each fed at once.
+model::ProbedAttention probe_by_hand(Hand& hand, const press::Press& press, std::span<const int32_t> prompt,
+                                     int cached) {
+  const attention::AttentionShape& shape = hand.runner.attention();
+  const int n_layers = hand.sequence.shape().n_layers, n_prompt = static_cast<int>(prompt.size());
+  model::ProbedAttention probed{n_layers, shape.n_kv_heads, n_prompt};
+  for (const auto& text : probe_texts(press, hand.model.model.vocab, prompt, cached)) {
+    model::QueryRecord record{.attention = shape,
+                              .last = {n_layers, shape.n_heads, shape.head_dim, n_prompt,
+                                       n_prompt + static_cast<int>(text.size())}};
+    hand.feed(text, &record);
+    raise_by_loops(hand, record, probed);
+    hand.sequence.truncate_to(n_prompt);
+  }
+  return probed;
+}
 
 struct HandPress {
   explicit HandPress(const Compression& compression)
@@ -105,6 +157,8 @@ std::vector<ChatTurn> chat_by_hand(LoopModel& model, const std::vector<Request>&
     model::QueryRecord record =
         record_of(hand, press.needs, now.cached_tokens, static_cast<int>(turn.tokens.size()));
     now.answer.push_back(hand.feed(new_tokens, &record));
+    if (press.needs.second_pass)
+      record.probed = probe_by_hand(hand, *press.press, turn.tokens, now.cached_tokens);
     const press::CompressResult pressed =
         compress(hand, press, record, now.cached_tokens > 0 && press.interval == 0);
     now.rows_before = static_cast<size_t>(pressed.rows_before);

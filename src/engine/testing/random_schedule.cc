@@ -70,7 +70,10 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
                                            "criticalkv(random)",
                                            "decoding(knorm)",
                                            "decoding(adakv(random))",
-                                           "decoding(snapkv)"};
+                                           "decoding(snapkv)",
+                                           "test_merging",
+                                           "test_second_pass",
+                                           "decoding(test_merging)"};
     const size_t press = static_cast<size_t>(between(random, 0, static_cast<int>(presses.size()) - 1));
     request.compression.press = presses[press];
     if (presses[press].starts_with("decoding")) {
@@ -80,6 +83,7 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
       request.compression.ratio = between(random, 1, 9) / 10.0;
     }
     if (press == 4 || press == 5) request.compression.parameters["window"] = between(random, 1, 40);
+    if (presses[press] == "test_second_pass") request.compression.parameters["part"] = between(random, 5, 60);
   }
   return request;
 }

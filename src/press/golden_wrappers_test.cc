@@ -77,7 +77,7 @@ TEST(GoldenPyramidKv, LayersKeepWhatKvpressSDoButForTwoRows) {
 // where the short last chunk goes. Ours counts rows, so a chunk may be cut; given kvpress' number of rows it
 // keeps the same chunks.
 TEST(GoldenChunkKv, ChunksThatStayAreKvpressS) {
-  for_each_golden("chunkkv", 4 * 3 * 2, [](GoldenCache& cache, const GoldenPress& press) {
+  for_each_golden("chunkkv", 4 * 3 * 4, [](GoldenCache& cache, const GoldenPress& press) {
     const RowSets theirs = cache.their_rows(press), ours = cache.our_rows(press.params());
     for (int pair = 0; pair < cache.n_pairs(); ++pair) {
       SCOPED_TRACE(testing::Message() << "pair " << pair);

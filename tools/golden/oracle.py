@@ -56,6 +56,8 @@ PRESSES = {
     "adakv(snapkv(window=16, kernel=3), safeguard=0.5)": around(AdaKVPress, small_snapkv, alpha_safeguard=0.5),
     "adakv(expected_attention)": around(AdaKVPress, expected),
     "chunkkv(knorm)": around(ChunkKVPress, knorm),
+    "chunkkv(snapkv(window=16, kernel=3))": around(ChunkKVPress, small_snapkv),
+    "chunkkv(expected_attention)": around(ChunkKVPress, expected),
     "chunkkv(keydiff, chunk_length=7)": around(ChunkKVPress, keydiff, chunk_length=7),
     "chunk(knorm, chunk_length=64)": around(ChunkPress, knorm, chunk_length=64),
     "chunk(keydiff, chunk_length=50)": around(ChunkPress, keydiff, chunk_length=50),

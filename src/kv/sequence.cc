@@ -127,7 +127,7 @@ const PageId* Sequence::own_tail(HeadTable& head, const PageId* fresh) {
     pool_->release(tail.page, owner_);
     tail.page = *fresh++;
   } else if (head.stale_tail) {
-    clear_rows(tail, tail.rows_used, shape_.rows());
+    clear_rows(tail, tail.rows_used, rows_per_page(tail.type));
   }
   head.stale_tail = false;
   return fresh;

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Quantised pages by VDPBF16PS. Codes less their centre are whole numbers that bf16 holds exactly, so they
-// are widened in registers, a pair of channels (K) or of rows (V) at a time: by a table of 32 entries, in
-// which the bits above a code do not matter. The scales of K's channels go into q, page by page, those of V's
-// rows into the weights; what the zeros add is one number for a query row.
+// Quantised pages by VDPBF16PS. Codes are whole numbers that bf16 holds exactly, so they are widened in
+// registers, a pair of channels (K) or of rows (V) at a time. The scales of K's channels go into q, page by
+// page, those of V's rows into the weights; what the zeros add is one number for a query row.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "attention/attention_avx512.h"
@@ -24,21 +22,16 @@ using kv::QuantizedLayout;
 
 constexpr int kChunk = 16;
 
-struct alignas(64) PairTable {
-  uint16_t bf16[32] = {};
-  constexpr explicit PairTable(int bits) {
-    for (int i = 0; i < 32; ++i) {
-      const float value = static_cast<float>(i % (1 << bits) - (1 << (bits - 1)));
-      bf16[i] = static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16);
-    }
-  }
-};
-constexpr PairTable kTables[2] = {PairTable(4), PairTable(2)};
+// What is multiplied is code + kAdded. Codes of up to 7 bits become numbers by setting the bits of 128 around
+// them; what that is too much of, the offsets take back, with q and weights as they were rounded.
+template <KvType type>
+constexpr float kAdded = type == KvType::q8 ? -128.0f : 128.0f;
 
 // Of a block, scaled for one page. Never initialised as a whole.
 struct alignas(64) ScaledQueries {
-  uint32_t words[kMaxHeadDim / 2 * kBlockRows];  // [head_dim/2, n_rows] pairs of channels
-  float offset[kBlockRows];                      // what K's zeros add to every score
+  static constexpr int kStride = kMaxHeadDim / 2 + 16;  // rows in different sets of the cache
+  uint32_t words[kBlockRows][kStride];                  // pairs of channels
+  float offset[kBlockRows];                             // what K's zeros add to every score
 };
 
 }  // namespace
@@ -48,16 +41,14 @@ FC_TARGET_BEGIN(FC_AVX512_TARGET)
 namespace fastcache::attention::avx512 {
 namespace {
 
+// The pair-th codes of the lower and upper halves, plus kAdded.
 template <KvType type>
-inline __m512i pair_table() {
-  return _mm512_load_si512(kTables[type == KvType::q2 ? 1 : 0].bf16);  // of no use to q8
-}
-
-// The pair-th codes of the lower and upper halves, less their centre.
-template <KvType type>
-inline __m512i pair_of(__m512i words, int pair, __m512i table) {
+[[gnu::always_inline]] inline __m512i pair_of(__m512i words, int pair) {
   const __m512i codes = _mm512_srl_epi32(words, _mm_cvtsi32_si128(pair * kv::element_bits(type)));
-  if constexpr (type != KvType::q8) return _mm512_permutexvar_epi16(codes, table);
+  if constexpr (type != KvType::q8) {
+    const __m512i mask = _mm512_set1_epi32(((1 << kv::element_bits(type)) - 1) * 0x10001);
+    return _mm512_ternarylogic_epi32(codes, mask, _mm512_set1_epi32(0x43004300), 0xea);  // (a & b) | c
+  }
   const __m512i byte = _mm512_set1_epi32(255), centre = _mm512_set1_epi32(128);
   const __m512i lower = _mm512_sub_epi32(_mm512_and_si512(codes, byte), centre);
   const __m512i upper = _mm512_sub_epi32(_mm512_and_si512(_mm512_srli_epi32(codes, 16), byte), centre);
@@ -73,6 +64,11 @@ inline __m512i load_value_words(const std::byte* at) {
   return _mm512_or_si512(half, _mm512_slli_epi32(half, 8));
 }
 
+inline __m512 widened(__m256i bf16) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16));
+}
+
+template <KvType type>
 void scale_queries(const CacheGroup& group, const QuantizedLayout& layout, const QueryBlock& block,
                    ScaledQueries& scaled) {
   const std::byte* steps = group.pages[0] + layout.channel_steps_at();
@@ -86,10 +82,11 @@ void scale_queries(const CacheGroup& group, const QuantizedLayout& layout, const
                                         _mm512_set1_ps(1.0f / 16), _mm512_set1_ps(layout.centre()));
     for (int row = 0; row < block.n_rows; ++row) {
       const __m512 x = _mm512_mul_ps(_mm512_loadu_ps(q + row * group.head_dim + c), scale);
+      const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(x);
+      const __m512 surplus = _mm512_set1_ps(layout.centre() + kAdded<type>);
       offset[row] = _mm512_fmadd_ps(x, zero, offset[row]);
-      alignas(32) uint32_t pairs[8];
-      _mm256_store_si256(reinterpret_cast<__m256i*>(pairs), (__m256i)_mm512_cvtneps_pbh(x));
-      for (int i = 0; i < 8; ++i) scaled.words[(c / 2 + i) * block.n_rows + row] = pairs[i];
+      offset[row] = _mm512_fnmadd_ps(widened(rounded), surplus, offset[row]);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(scaled.words[row] + c / 2), rounded);
     }
   }
   for (int row = 0; row < block.n_rows; ++row) scaled.offset[row] = _mm512_reduce_add_ps(offset[row]);
@@ -101,25 +98,29 @@ struct Scores {
   static void tile(const CacheGroup& group, const QuantizedLayout& layout, const ScaledQueries& queries,
                    float (*scores)[kGroupRows]) {
     constexpr int kPairs = 16 / kv::element_bits(type);
-    const __m512i table = pair_table<type>();
     __m512 acc[R][C];
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
       for (int c = 0; c < C; ++c) acc[r][c] = _mm512_setzero_ps();
     }
-    const uint32_t* q = queries.words;
+    const uint32_t* q = queries.words[0];
     const std::byte* words = group.pages[0] + sizeof(uint32_t) * group.first_row;
+    const std::byte* next = group.next[0] + sizeof(uint32_t) * group.first_row;
     const int n_words = group.head_dim / (2 * kPairs);
-    for (int w = 0; w < n_words; ++w, words += sizeof(uint32_t) * layout.rows) {
-      for (int pair = 0; pair < kPairs; ++pair, q += R) {
+    const size_t word_bytes = sizeof(uint32_t) * layout.rows;
+    for (int w = 0; w < n_words; ++w, words += word_bytes, next += word_bytes) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) _mm_prefetch(next + sizeof(uint32_t) * kChunk * c, _MM_HINT_T1);
+#pragma GCC unroll 8
+      for (int pair = 0; pair < kPairs; ++pair, ++q) {
         __m512i k[C];
 #pragma GCC unroll 4
         for (int c = 0; c < C; ++c)  // the last vector may reach behind the page's K: into V, never past it
-          k[c] = pair_of<type>(_mm512_loadu_si512(words + sizeof(uint32_t) * kChunk * c), pair, table);
+          k[c] = pair_of<type>(_mm512_loadu_si512(words + sizeof(uint32_t) * kChunk * c), pair);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r) {
-          const __m512i x = _mm512_set1_epi32(static_cast<int>(q[r]));
+          const __m512i x = _mm512_set1_epi32(static_cast<int>(q[r * ScaledQueries::kStride]));
 #pragma GCC unroll 4
           for (int c = 0; c < C; ++c) acc[r][c] = _mm512_dpbf16_ps(acc[r][c], (__m512bh)k[c], (__m512bh)x);
         }
@@ -142,7 +143,6 @@ struct Values {
     constexpr int kUnit = type == KvType::q8 ? 4 : 8;
     constexpr int kWordBytes = type == KvType::q2 ? 2 : 4;
     const QuantizedLayout layout = kv::quantized_layout(type, group.head_dim);
-    const __m512i table = pair_table<type>();
     __m512 acc[R][C];
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) {
@@ -150,19 +150,24 @@ struct Values {
       for (int c = 0; c < C; ++c)
         acc[r][c] = _mm512_loadu_ps(block.acc + r * group.head_dim + channel + c * kChunk);
     }
-    const std::byte* words =
-        group.pages[0] + layout.values_at() +
-        static_cast<size_t>(group.first_row / kUnit * group.head_dim + channel) * kWordBytes;
+    const size_t at = layout.values_at() +
+                      static_cast<size_t>(group.first_row / kUnit * group.head_dim + channel) * kWordBytes;
+    const std::byte* words = group.pages[0] + at;
+    const std::byte* next = group.next[0] + at;
     const int n_units = (block.n_slots + kUnit - 1) / kUnit;
-    for (int unit = 0; unit < n_units; ++unit, words += static_cast<size_t>(group.head_dim) * kWordBytes) {
+    const size_t unit_bytes = static_cast<size_t>(group.head_dim) * kWordBytes;
+    for (int unit = 0; unit < n_units; ++unit, words += unit_bytes, next += unit_bytes) {
       __m512i word[C];
 #pragma GCC unroll 4
-      for (int c = 0; c < C; ++c) word[c] = load_value_words<type>(words + kChunk * kWordBytes * c);
+      for (int c = 0; c < C; ++c) {
+        word[c] = load_value_words<type>(words + kChunk * kWordBytes * c);
+        _mm_prefetch(next + kChunk * kWordBytes * c, _MM_HINT_T1);
+      }
 #pragma GCC unroll 4
       for (int pair = 0; pair < kUnit / 2; ++pair) {
         __m512i v[C];
 #pragma GCC unroll 4
-        for (int c = 0; c < C; ++c) v[c] = pair_of<type>(word[c], pair, table);
+        for (int c = 0; c < C; ++c) v[c] = pair_of<type>(word[c], pair);
 #pragma GCC unroll 6
         for (int r = 0; r < R; ++r) {
           int both;
@@ -184,6 +189,14 @@ struct Values {
   }
 };
 
+// As they were rounded to bf16.
+inline float sum_of_weights(const uint16_t* weights) {
+  __m512 sum = _mm512_setzero_ps();
+  for (int slot = 0; slot < kGroupRows; slot += kChunk)
+    sum = _mm512_add_ps(sum, widened(_mm256_load_si256(reinterpret_cast<const __m256i*>(weights + slot))));
+  return _mm512_reduce_add_ps(sum);
+}
+
 using ScoresFn = void (*)(const CacheGroup&, const QuantizedLayout&, const ScaledQueries&,
                           float (*)[kGroupRows]);
 using ValuesFn = void (*)(const CacheGroup&, const QueryBlock&, const uint16_t (*)[kGroupRows], const float*,
@@ -194,20 +207,20 @@ constexpr ScoresFn kScores[kBlockRows][4] = FC_TILES(Scores<type>::template tile
 template <KvType type>
 constexpr ValuesFn kValues[kBlockRows][4] = FC_TILES(Values<type>::template tile);
 
-// One line for each that is read, ahead of the loops.
-void prefetch_next(const CacheGroup& group) {
-  if (group.next[0] == group.pages[0] || group.first_row > 0) return;
-  for (int line = 0; line < group.head_dim; ++line) _mm_prefetch(group.next[0] + line * 64, _MM_HINT_T1);
+// The scales of the next page, which are read before anything else of it.
+void prefetch_steps(const CacheGroup& group, const QuantizedLayout& layout) {
+  for (size_t at = layout.channel_steps_at(); at < kv::page_payload_bytes(group.head_dim); at += 64)
+    _mm_prefetch(group.next[0] + at, _MM_HINT_T1);
 }
 
 }  // namespace
 
 template <KvType type>
 void find_scores_quantized(const CacheGroup& group, const QueryBlock& block, float (*scores)[kGroupRows]) {
-  prefetch_next(group);
   const QuantizedLayout layout = kv::quantized_layout(type, group.head_dim);
+  prefetch_steps(group, layout);
   ScaledQueries queries;
-  scale_queries(group, layout, block, queries);
+  scale_queries<type>(group, layout, block, queries);
   const int n_chunks = (block.n_slots + kChunk - 1) / kChunk;
   kScores<type>[block.n_rows - 1][n_chunks - 1](group, layout, queries, scores);
 }
@@ -215,9 +228,13 @@ void find_scores_quantized(const CacheGroup& group, const QueryBlock& block, flo
 template <KvType type>
 void add_values_quantized(const CacheGroup& group, const QueryBlock& block,
                           const uint16_t (*weights)[kGroupRows], const float* offsets) {
+  const float surplus = kv::quantized_layout(type, group.head_dim).centre() + kAdded<type>;
+  float whole_offsets[kBlockRows];
+  for (int row = 0; row < block.n_rows; ++row)
+    whole_offsets[row] = offsets[row] - surplus * sum_of_weights(weights[row]);
   for (int channel = 0; channel < group.head_dim; channel += 4 * kChunk) {
     const int n_chunks = std::min(4, (group.head_dim - channel) / kChunk);
-    kValues<type>[block.n_rows - 1][n_chunks - 1](group, block, weights, offsets, channel);
+    kValues<type>[block.n_rows - 1][n_chunks - 1](group, block, weights, whole_offsets, channel);
   }
 }
 

@@ -2,10 +2,10 @@
 #include "attention/attention_group.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <numbers>
 
-#include "base/bf16.h"
 #include "kv/quantized_page.h"
 
 namespace fastcache::attention {
@@ -89,12 +89,15 @@ void set_quantized_factors(TableGroup& group, const kv::TableEntry& entry, Group
   const int first = group.cache.first_row, n = group.end_row - group.begin_row;
   std::fill(factors.v_factor + n, factors.v_factor + kGroupRows, 0.0f);
   std::fill(factors.v_offset + n, factors.v_offset + kGroupRows, 0.0f);
+  uint32_t steps[kGroupRows];  // kv::QuantStep: the scale is the lower half, the zero the upper
+  std::memcpy(steps, group.cache.pages[0] + layout.row_steps_at() + sizeof(kv::QuantStep) * first,
+              sizeof(kv::QuantStep) * n);
+  const float centre = layout.centre();
   for (int slot = 0; slot < n; ++slot) {
-    kv::QuantStep step;
-    std::memcpy(&step, group.cache.pages[0] + layout.row_steps_at() + sizeof(step) * (first + slot),
-                sizeof(step));
-    factors.v_factor[slot] = bf16_to_f32(step.scale);
-    factors.v_offset[slot] = factors.v_factor[slot] * (static_cast<float>(step.zero) / 16 + layout.centre());
+    const float scale = std::bit_cast<float>(steps[slot] << 16);
+    factors.v_factor[slot] = scale;
+    factors.v_offset[slot] =
+        scale * (static_cast<float>(static_cast<int32_t>(steps[slot]) >> 16) / 16 + centre);
   }
   group.cache.v_factor = factors.v_factor;
   group.cache.v_offset = factors.v_offset;

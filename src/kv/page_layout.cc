@@ -130,21 +130,8 @@ void copy_k_words(const std::byte* from, int from_row, std::byte* to, int to_row
 }  // namespace
 
 const char* kv_type_name(KvType type) {
-  switch (type) {
-    case KvType::f32:
-      return "f32";
-    case KvType::bf16:
-      return "bf16";
-    case KvType::int8:
-      return "int8";
-    case KvType::q8:
-      return "q8";
-    case KvType::q4:
-      return "q4";
-    case KvType::q2:
-      return "q2";
-  }
-  return "?";
+  constexpr const char* kNames[kKvTypes] = {"f32", "bf16", "int8", "q8", "q4", "q2"};
+  return kNames[static_cast<size_t>(type)];
 }
 
 KvType parse_kv_type(const std::string& name) {

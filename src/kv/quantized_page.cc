@@ -98,16 +98,6 @@ void put(std::byte* base, size_t index, T value) {
   std::memcpy(base + index * sizeof(T), &value, sizeof(T));
 }
 
-template <class T>
-T get(const std::byte* base, size_t index) {
-  T value;
-  std::memcpy(&value, base + index * sizeof(T), sizeof(T));
-  return value;
-}
-
-// Where the i-th code of a word begins; half: bits of half the word.
-constexpr int bit_of(int i, int bits, int half) { return i / 2 * bits + i % 2 * half; }
-
 template <int bits>
 void quantize_keys(std::byte* page, const QuantizedLayout& layout, int n, const float* k) {
   constexpr int kWord = 32 / bits;
@@ -126,7 +116,8 @@ void quantize_keys(std::byte* page, const QuantizedLayout& layout, int n, const 
                  code);
       for (int i = 0; i < n_channels; i += kWord) {
         uint32_t word = 0;
-        for (int j = 0; j < kWord; ++j) word |= static_cast<uint32_t>(code[i + j]) << bit_of(j, bits, 16);
+        for (int j = 0; j < kWord; ++j)
+          word |= static_cast<uint32_t>(code[i + j]) << quantized_bit(j, bits, 16);
         put(page, static_cast<size_t>((first + i) / kWord) * layout.rows + r, word);
       }
     }
@@ -177,60 +168,13 @@ void quantize_values(std::byte* page, const QuantizedLayout& layout, int n, cons
         int32_t code[kTile];
         find_codes(rows + static_cast<size_t>(r) * layout.head_dim + first, n_channels, coders,
                    (1 << bits) - 1, code);
-        const int shift = bit_of(r, bits, kUnit * bits / 2);
+        const int shift = quantized_bit(r, bits, kUnit * bits / 2);
         for (int i = 0; i < n_channels; ++i) word[i] |= static_cast<uint32_t>(code[i]) << shift;
       }
       for (int i = 0; i < n_channels; ++i)
         put(words, static_cast<size_t>(unit) * layout.head_dim + first + i, static_cast<Word>(word[i]));
     }
   }
-}
-
-template <int bits>
-void read_keys(const std::byte* page, const QuantizedLayout& layout, int first_row, int n, float* k) {
-  constexpr int kWord = 32 / bits;
-  for (int w = 0; w < layout.head_dim / kWord; ++w) {
-    float scale[kWord], offset[kWord];
-    for (int i = 0; i < kWord; ++i) {
-      const auto step = get<QuantStep>(page + layout.channel_steps_at(), w * kWord + i);
-      scale[i] = bf16_to_f32(step.scale);
-      offset[i] = static_cast<float>(step.zero) / 16;
-    }
-    for (int r = 0; r < n; ++r) {
-      const auto word = get<uint32_t>(page, static_cast<size_t>(w) * layout.rows + first_row + r);
-      float* out = k + static_cast<size_t>(r) * layout.head_dim + w * kWord;
-      for (int i = 0; i < kWord; ++i) {
-        const uint32_t code = (word >> bit_of(i, bits, 16)) & ((1U << bits) - 1);
-        out[i] = scale[i] * (static_cast<float>(static_cast<int>(code)) + offset[i]);
-      }
-    }
-  }
-}
-
-template <int bits>
-void read_values(const std::byte* page, const QuantizedLayout& layout, int first_row, int n, float* v) {
-  using Word = std::conditional_t<bits == 2, uint16_t, uint32_t>;
-  constexpr int kUnit = bits == 8 ? 4 : 8;
-  for (int r = 0; r < n; ++r, v += layout.head_dim) {
-    const int row = first_row + r;
-    const auto step = get<QuantStep>(page + layout.row_steps_at(), row);
-    const float scale = bf16_to_f32(step.scale), offset = static_cast<float>(step.zero) / 16;
-    const int shift = bit_of(row % kUnit, bits, kUnit * bits / 2);
-    const std::byte* words =
-        page + layout.values_at() + static_cast<size_t>(row / kUnit) * layout.head_dim * sizeof(Word);
-    for (int d = 0; d < layout.head_dim; ++d) {
-      const uint32_t code = (get<Word>(words, d) >> shift) & ((1U << bits) - 1);
-      v[d] = scale * (static_cast<float>(static_cast<int>(code)) + offset);
-    }
-  }
-}
-
-// Calls f with the bits as a template argument.
-template <class F>
-void by_bits(int bits, F f) {
-  if (bits == 8) f.template operator()<8>();
-  if (bits == 4) f.template operator()<4>();
-  if (bits == 2) f.template operator()<2>();
 }
 
 }  // namespace
@@ -241,16 +185,6 @@ void quantize_page(const PageRef& page, KvType type, int head_dim, int n, const 
   by_bits(layout.bits, [&]<int bits>() {
     quantize_keys<bits>(page.payload, layout, n, k);
     quantize_values<bits>(page.payload, layout, n, v);
-  });
-}
-
-void read_quantized_rows(const PageRef& page, KvType type, int head_dim, int first_row, int n, float* k,
-                         float* v) {
-  const QuantizedLayout layout = quantized_layout(type, head_dim);
-  assert(is_quantized(type) && first_row >= 0 && first_row + n <= layout.rows);
-  by_bits(layout.bits, [&]<int bits>() {
-    if (k != nullptr) read_keys<bits>(page.payload, layout, first_row, n, k);
-    if (v != nullptr) read_values<bits>(page.payload, layout, first_row, n, v);
   });
 }
 

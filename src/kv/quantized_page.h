@@ -46,6 +46,17 @@ constexpr QuantizedLayout quantized_layout(KvType type, int head_dim) {
   return {head_dim, element_bits(type), rows_per_page(type, head_dim)};
 }
 
+// Where the i-th code of a word begins; half: bits of half the word.
+constexpr int quantized_bit(int i, int bits, int half) { return i / 2 * bits + i % 2 * half; }
+
+// Calls f with the bits, 8, 4 or 2, as a template argument.
+template <class F>
+void by_bits(int bits, F f) {
+  if (bits == 8) f.template operator()<8>();
+  if (bits == 4) f.template operator()<4>();
+  if (bits == 2) f.template operator()<2>();
+}
+
 // Rows 0 .. n - 1 of a page that is all zeros. k, v: [n, head_dim], f32, n <= rows_per_page. Of each element
 // |error| <= 0.51 scale. What is not finite, or larger than 1e38, does not widen its group: infinity becomes
 // the group's largest or smallest number, NaN what is next to 0. A group whose scale would be subnormal

@@ -88,13 +88,21 @@ struct OutputWeights {
   std::vector<const linear::PackedMatrix*> layers;
 };
 
+// At ratio 0.8 where a press takes one.
+PressParams params_of(const std::string& text) {
+  PressParams params = parse_press(text);
+  const PressRow& row = find_press(params.name);
+  if (row.removes && row.amount == Amount::own) params.ratio = 0.8;
+  return complete(params);
+}
+
 // What the compress stage does before it moves rows: scores, counts, selection. Arguments: prompt tokens,
 // threads.
 void plan(benchmark::State& state, const std::string& text) {
   const int n_tokens = static_cast<int>(state.range(0));
   Prompt prompt(n_tokens);
   ComputePool threads{static_cast<int>(state.range(1))};
-  const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
+  const PressParams params = params_of(text);
   const auto press = make_press(params);
   const model::QueryRecord record = make_record(n_tokens);
   const OutputWeights output;
@@ -110,7 +118,7 @@ void plan(benchmark::State& state, const std::string& text) {
 void whole(benchmark::State& state, const std::string& text) {
   const int n_tokens = static_cast<int>(state.range(0));
   ComputePool threads{static_cast<int>(state.range(1))};
-  const PressParams params = complete(parse_press(text, {.ratio = 0.8}));
+  const PressParams params = params_of(text);
   const auto press = make_press(params);
   const model::QueryRecord record = make_record(n_tokens);
   const OutputWeights output;
@@ -146,8 +154,12 @@ BENCHMARK(query_statistics)->Unit(benchmark::kMillisecond);
 
 // Each as it is, each wrapper around keydiff.
 std::vector<std::string> texts() {
-  std::vector<std::string> texts{"composed(knorm(ratio=0.5), keydiff(ratio=0.6))", "criticalkv(snapkv)",
-                                 "criticalkv(expected_attention)", "criticalkv(adakv(snapkv))"};
+  std::vector<std::string> texts{"composed(knorm(ratio=0.5), keydiff(ratio=0.6))",
+                                 "criticalkv(snapkv)",
+                                 "criticalkv(expected_attention)",
+                                 "criticalkv(adakv(snapkv))",
+                                 "quantized(bits=4)",
+                                 "quantized(bits=2)"};
   for (const PressRow* row : presses()) {
     if (!row->removes || row->name.starts_with("test_") || row->amount != Amount::own) continue;
     texts.push_back(row->wrap == nullptr ? std::string{row->name} : std::string{row->name} + "(keydiff)");

@@ -113,6 +113,7 @@ std::string presses_json() {
     if (press->name.starts_with("test_")) continue;  // tools of our own tests
     list.push_back({{"name", press->name},
                     {"removes", press->removes},
+                    {"wraps", press->min_inner},
                     {"summary", press->summary},
                     {"parameters", parameters_json(*press)}});
   }

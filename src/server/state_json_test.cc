@@ -125,6 +125,7 @@ TEST(PressesJson, ListsTheRegistryWithoutTheTestsOwn) {
   for (const json& row : listed) {
     EXPECT_FALSE(row.at("summary").get<std::string>().empty()) << row;
     EXPECT_EQ(row.at("removes"), press::find_press(row.at("name").get<std::string>()).removes) << row;
+    EXPECT_EQ(row.at("wraps"), press::find_press(row.at("name").get<std::string>()).min_inner) << row;
     if (row.at("name") != "streaming_llm") continue;
     EXPECT_EQ(row.at("parameters").at(0).at("name"), "n_sink");
     EXPECT_TRUE(row.at("parameters").at(0).at("whole"));

@@ -17,10 +17,10 @@ TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
          ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-PRESSES = [{"name": "none", "removes": False, "summary": "keeps everything", "parameters": []},
-           {"name": "random", "removes": True, "summary": "rows by chance: what every method must beat", "parameters": []},
-           {"name": "knorm", "removes": True, "summary": "rows with short keys", "parameters": []},
-           {"name": "streaming_llm", "removes": True, "summary": "the first n_sink tokens and the most recent ones",
+PRESSES = [{"name": "none", "removes": False, "wraps": 0, "summary": "keeps everything", "parameters": []},
+           {"name": "random", "removes": True, "wraps": 0, "summary": "rows by chance: what every method must beat", "parameters": []},
+           {"name": "knorm", "removes": True, "wraps": 0, "summary": "rows with short keys", "parameters": []},
+           {"name": "streaming_llm", "removes": True, "wraps": 0, "summary": "the first n_sink tokens and the most recent ones",
             "parameters": [{"name": "n_sink", "default": 4, "min": 0, "max": 1024, "whole": True, "help": ""}]}]
 ANSWER = """The KV cache holds the **keys and values** of every token that the model has seen.
 

@@ -32,7 +32,8 @@ export function init_settings() {
 
 export async function load_presses() {
   const before = presses.length ? $("press").value : kept("localStorage", stored("press"));
-  presses = (await get_json("fastcache/presses")).presses;
+  // One press by itself: those around others want a text.
+  presses = (await get_json("fastcache/presses")).presses.filter((press) => press.wraps === 0);
   $("press").replaceChildren(...presses.map((press) => element("option", {value: press.name}, press.name)));
   if (presses.some((press) => press.name === before)) $("press").value = before;
   show_press();

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "attention/rope.h"
+#include "linear/linear.h"
 #include "press/compress.h"
 #include "press/golden_file.h"
 #include "press/press_string.h"
@@ -123,10 +124,29 @@ struct GoldenCache {
     return made;
   }
 
+  // W_O of each layer.
+  std::vector<linear::PackedMatrix> output_matrices() const {
+    const GoldenTensor& w_o = tensors.at("w_o");  // [n_layers, n_out, n_heads * head_dim]
+    std::vector<linear::PackedMatrix> matrices;
+    for (int layer = 0; layer < n_layers; ++layer) {
+      const linear::WeightSource source{.ggml_type = 0,  // f32
+                                        .data = w_o.row(static_cast<size_t>(layer) * w_o.size(1)),
+                                        .n_out = w_o.size(1),
+                                        .n_in = w_o.size(2),
+                                        .name = "w_o"};
+      matrices.push_back(linear::pack({&source, 1}));
+    }
+    return matrices;
+  }
+
   // The rows that a press of ours leaves.
   RowSets our_rows(const PressParams& params) {
     const std::unique_ptr<Press> press = make_press(params);
     const auto made = record(press->needs());
+    const std::vector<linear::PackedMatrix> matrices = output_matrices();
+    std::vector<const linear::PackedMatrix*> output_weights;
+    if (press->needs().output_weights)
+      for (const linear::PackedMatrix& matrix : matrices) output_weights.push_back(&matrix);
     ComputePool threads{1};
     RowSets rows(n_pairs());
     for (std::set<int>& all : rows)
@@ -135,7 +155,8 @@ struct GoldenCache {
                           .budget = params.how_much(),
                           .pool = &pool,
                           .sequence = &sequence,
-                          .record = made.get()};
+                          .record = made.get(),
+                          .output_weights = output_weights};
     for (const PlannedHead& planned : plan_compression(job, threads))
       rows[planned.layer * n_kv_heads + planned.head] = {planned.rows.begin(), planned.rows.end()};
     return rows;

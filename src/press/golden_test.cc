@@ -108,7 +108,6 @@ TEST(Golden, RowsThatStayAreKvpressS) {
   for (const std::string& path : golden_files()) {
     GoldenCache cache(path);
     for (const GoldenPress& press : cache.presses()) {
-      if (press.text.starts_with("criticalkv")) continue;  // not in the registry yet
       const PressParams params = press.params();
       if (!is_plain(params) || params.name == "pyramidkv") continue;  // golden_wrappers_test
       SCOPED_TRACE(testing::Message() << path << ": " << press);

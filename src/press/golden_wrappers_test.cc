@@ -46,6 +46,28 @@ TEST(GoldenPerLayer, RowsThatStayAreKvpressS) { for_each_golden("per_layer", 4 *
 
 TEST(GoldenComposed, RowsThatStayAreKvpressS) { for_each_golden("composed", 4, expect_same_rows); }
 
+// Of a window larger than the first half of the budget, kvpress keeps all rows in the second half too,
+// because it scores them 1 above all others; ours multiplies their norms with scores that are just the
+// highest, so some make room for rows in front.
+TEST(GoldenCriticalKv, RowsThatStayAreKvpressS) {
+  for_each_golden("criticalkv", 4 * 3 * 3, [](GoldenCache& cache, const GoldenPress& press) {
+    const PressParams params = press.params();
+    const PressParams& inner = params.inner[0];
+    const int window = inner.name == "snapkv" ? static_cast<int>(inner.number("window")) : 0;
+    const RowSets ours = cache.our_rows(params), theirs = cache.their_rows(press);
+    for (int pair = 0; pair < cache.n_pairs(); ++pair) {
+      SCOPED_TRACE(testing::Message() << "pair " << pair);
+      if (window <= static_cast<int>(ours[pair].size()) / 2) {
+        EXPECT_EQ(ours[pair], theirs[pair]);
+        continue;
+      }
+      const int in_front = cache.n_tokens - window;
+      EXPECT_EQ(ours[pair].size(), theirs[pair].size());
+      EXPECT_TRUE(is_within(rows_between(theirs[pair], 0, in_front), rows_between(ours[pair], 0, in_front)));
+    }
+  });
+}
+
 // kvpress takes the slope of a budget that is no whole number and rounds each layer by itself; ours takes
 // that of whole rows, so that all layers together have exactly as many as without the slope. The first
 // layer's share is up to twice the budget, so 2 rows may differ. Where the budget is smaller than the window,

@@ -145,6 +145,32 @@ TEST_F(StepLoopDecoding, AReplayComesByTheSamePlaces) {
     }
 }
 
+TEST_F(StepLoopDecoding, AReplayOfALaterTurnBeginsWithTheRowsThatItHad) {
+  for (const char* inner : {"knorm", "snapkv(window=8)"})
+    for (const int n_before : {1, 5, 20, 40}) {
+      const Request first = request(inner, 70, 1, 40, 30, 16);
+      DriverOptions one = options(600);
+      one.loop.max_running = 1;
+      LoopDriver driver(model_.model, model_.compute, one);
+      driver.submit(first);
+      driver.run_to_the_end(10'000);
+      Request second = first;
+      const std::vector<int32_t>& answer = driver.collect(0).answers[0].tokens;
+      second.tokens.insert(second.tokens.end(), answer.begin(), answer.end());
+      second.tokens.push_back(9);
+      second.max_tokens = 60;
+      const int warm = driver.submit(second);
+      while (static_cast<int>(driver.collect(warm).answers[0].tokens.size()) < n_before) driver.step();
+      Request urgent = LoopModel::request(20, 9, 2);
+      urgent.priority = 5;
+      driver.submit(urgent);
+      driver.run_to_the_end(10'000);
+      EXPECT_EQ(driver.collect(warm).summary.preemptions, 1);
+      EXPECT_EQ(driver.collect(warm).answers[0].tokens, chat_by_hand(model_, {first, second})[1].answer);
+      expect_empty(driver);
+    }
+}
+
 TEST_F(StepLoopDecoding, ForksAreCompressedEachByItself) {
   for (const char* inner : {"knorm", "snapkv(window=8)", "criticalkv(random)"}) {
     Request greedy = request(inner, 90, 1, 70, 40, 16);

@@ -48,7 +48,7 @@ class SecondHalf {
   }
 
  private:
-  static constexpr size_t kStep = 128;  // rows whose norms are taken at once
+  static constexpr size_t kStep = 64;  // rows whose norms are taken at once
 
   // [rows]: what the product can be at most, and the row's index.
   std::vector<std::pair<float, int32_t>> bounds() const {

@@ -36,11 +36,12 @@ FC_CLONES void add_products(const float* x, const float* y, int n, float* sums) 
     for (int i = 0; i < kColumns; ++i) sums[i] += x[row * kColumns + i] * y[row * kColumns + i];
 }
 
-// squares: [head_dim, head_dim] += w w^T * factor.
+// squares: [head_dim, head_dim] += w w^T * factor, from the diagonal on, by whole vectors.
 FC_CLONES void add_square(const float* w, int head_dim, float factor, float* squares) {
   for (int row = 0; row < head_dim; ++row) {
     const float x = w[row] * factor;
-    for (int i = 0; i < head_dim; ++i) squares[row * head_dim + i] += x * w[i];
+    for (int begin = row / kLanes * kLanes; begin < head_dim; begin += kLanes)
+      for (int i = 0; i < kLanes; ++i) squares[row * head_dim + begin + i] += x * w[begin + i];
   }
 }
 
@@ -103,8 +104,11 @@ std::vector<float> OutputNorm::bounds() const {
     add_square(&weights_[static_cast<size_t>(i) * head_dim_], head_dim_, static_cast<float>(1 / length),
                squares.data());
   }
-  for (int d = 0; d < head_dim_; ++d)
-    squares[static_cast<size_t>(d) * head_dim_ + d] += static_cast<float>(kSlack * lengths);
+  for (int row = 0; row < head_dim_; ++row) {
+    float* const of_row = &squares[static_cast<size_t>(row) * head_dim_];
+    for (int i = 0; i < row; ++i) of_row[i] = squares[static_cast<size_t>(i) * head_dim_ + row];
+    of_row[row] += static_cast<float>(kSlack * lengths);
+  }
 
   std::vector<float> result(n_rows_);
   std::vector<float> columns(static_cast<size_t>(head_dim_) * kColumns), images(columns.size());

@@ -58,7 +58,7 @@ bench-peers: build ## compare with other programs on this machine
 golden: ## remake what kvpress answers, for the tests of presses (3 GB of downloads the first time)
 	@tools/golden/run
 
-reproduce-presses: build ## the measurement behind docs/results-presses.md (half an hour): build/presses.{json,html,md}
+reproduce-presses: build ## the measurement behind docs/results-presses.md at full size (plan an hour): build/presses.{json,html,md}
 	@build/release/fastcache eval --json build/presses.json --html build/presses.html --markdown build/presses.md
 
 clean: ## remove build/; the per-user cache stays

@@ -73,6 +73,8 @@ function svg(name, attributes, text) {
   return node;
 }
 
+const tick = (value) => Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+
 function draw_plainly(series, metric) {
   const width = 1000, height = 400, left = 60, bottom = 40;
   const points = series.flatMap((s) => s.points);
@@ -85,7 +87,7 @@ function draw_plainly(series, metric) {
   for (let i = 0; i <= 5; ++i) {
     const value = low + i / 5 * (high - low), bytes = i / 5 * most;
     picture.append(svg("line", {class: "grid", x1: left, x2: width, y1: y(value), y2: y(value)}),
-                   svg("text", {x: left - 6, y: y(value) + 4, "text-anchor": "end"}, value.toPrecision(3)),
+                   svg("text", {x: left - 6, y: y(value) + 4, "text-anchor": "end"}, tick(value)),
                    svg("text", {x: x(bytes), y: height - 22, "text-anchor": "middle"}, bytes.toFixed(0)));
   }
   picture.append(svg("text", {x: width / 2, y: height - 4, "text-anchor": "middle"},

@@ -15,12 +15,14 @@ void check_writable(const std::string& path) {
 }
 
 void write_json(const nlohmann::json& json, const std::string& path) {
+  // Names of files need not be UTF-8.
+  const std::string text = json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
   if (path == "-") {
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n", text.c_str());
     return;
   }
   std::ofstream file(path);
-  file << json.dump(2) << '\n';
+  file << text << '\n';
   if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
 }
 

@@ -5,6 +5,7 @@
 #include <spdlog/fmt/ranges.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -20,12 +21,17 @@ namespace {
 constexpr size_t kMostTextBytes = size_t{64} << 20;
 
 std::string read_text(const std::string& path) {
+  if (std::filesystem::is_directory(path))
+    throw Error{Code::bad_request, fmt::format("--text {}: it is a folder; name a file", path)};
   std::ifstream file(path, std::ios::binary);
-  std::string text(std::istreambuf_iterator<char>(file), {});
-  if (!file) throw Error{Code::not_found, fmt::format("--text {}: the file cannot be read", path)};
+  std::string text(kMostTextBytes + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file && !file.eof())
+    throw Error{Code::not_found, fmt::format("--text {}: the file cannot be read", path)};
+  text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kMostTextBytes)
     throw Error{Code::bad_request,
-                fmt::format("--text {}: it has {} bytes; it may have {}", path, text.size(), kMostTextBytes)};
+                fmt::format("--text {}: it may have {} bytes at most", path, kMostTextBytes)};
   return text;
 }
 

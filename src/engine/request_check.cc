@@ -13,6 +13,7 @@ namespace fastcache::engine {
 namespace {
 
 constexpr int kMostAnswers = 64;
+constexpr double kMostQueryBytes = 256.0 * (1 << 20);  // of one request
 
 std::vector<int32_t> prompt_tokens(const Request& request, const model::LoadedModel& model) {
   const int n_given = (request.prompt.empty() ? 0 : 1) + (request.messages.empty() ? 0 : 1) +
@@ -65,6 +66,26 @@ press::PressNeeds delivered_needs(const model::LoadedModel& model, kv::KvType kv
           .page_bits = kv::element_bits(kv_type)};
 }
 
+bool is_even(const press::PressParams& params) {
+  const press::PressRow& row = press::find_press(params.name);
+  if (row.wrap == nullptr) return row.plain_scores;
+  return row.amount == press::Amount::rows && is_even(params.inner[0]);
+}
+
+// Queries lie beside the pool, and each answer that is compressed while it grows has its own.
+void check_query_memory(const Request& request, const model::HParams& hparams, const RequestState& state) {
+  const int n_tokens = std::min<int64_t>(state.press_needs.last_queries,
+                                         static_cast<int64_t>(state.prompt.size()) + request.max_tokens);
+  const double bytes = sizeof(float) * 1.0 * n_tokens * hparams.n_layers * hparams.n_heads *
+                       hparams.head_dim * (state.press_interval > 0 ? request.n : 1);
+  if (bytes <= kMostQueryBytes) return;
+  throw Error{
+      Code::bad_request,
+      fmt::format("press '{}' would keep {:.0f} MiB of queries for this request; at most {:.0f} MiB are "
+                  "allowed: choose a smaller window, or fewer answers",
+                  state.press.name, bytes / (1 << 20), kMostQueryBytes / (1 << 20))};
+}
+
 // Its positions follow those of the prompt.
 void check_second_pass(const press::Press& press, const model::LoadedModel& model, RequestState& state) {
   if (!state.press_needs.second_pass) return;
@@ -115,6 +136,8 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
   state->press_interval = press->decode_interval();
   state->press_bounds_rows = press->bounds_rows();
   press::check_needs(state->press.name, state->press_needs, delivered_needs(model, kv_type));
+  state->press_is_even = is_even(state->press);
+  check_query_memory(request, model.hparams, *state);
   check_second_pass(*press, model, *state);
   state->compresses = state->press.name != "none";
   state->plain_rows = {.tenant_salt = request.tenant, .press = ""};

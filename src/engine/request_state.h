@@ -44,6 +44,7 @@ struct RequestState {
   bool compresses = false;
   int longest_probe = 0;           // tokens of the press's longest extra pass
   bool press_bounds_rows = false;  // between them every head's rows have a limit
+  bool press_is_even = false;      // it leaves all heads the same number of rows
   int press_interval = 0;          // tokens between compressions during decoding; 0: there are none
   PrefixNamespace plain_rows, compressed_rows;
   int priority = 0;

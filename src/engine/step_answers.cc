@@ -133,6 +133,7 @@ void StepLoop::start_siblings(AnswerState& answer) {
 // For the next turn of the conversation.
 void StepLoop::remember(AnswerState& answer) {
   if (!options_.prefix_cache || answer.sequence.token_count() == 0) return;
+  if (!answer.heads_to_compress.empty()) return;  // compressed in part: the next turn must not depend on that
   if (answer.compressed())
     cache_.insert_compressed(answer.request->compressed_rows, {}, answer.sequence);
   else if (!answer.from_compressed_prefix)

@@ -127,7 +127,12 @@ bool StepLoop::run_press(AnswerState& answer) {
 void StepLoop::compress(AnswerState& answer) {
   if (answer.waiting) return;  // gave its pages to another compression of this step
   const double start_ms = now_ms();
-  const bool done = run_press(answer);
+  bool done = false;
+  try {
+    done = run_press(answer);
+  } catch (const Error&) {
+    return fail(*answer.request, std::current_exception());
+  }
   answer.request->summary.compress_ms += now_ms() - start_ms;
   answer.steps_waited = 0;
   if (!done) return;

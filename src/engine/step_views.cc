@@ -66,7 +66,11 @@ int StepLoop::rows_at_most(const AnswerState& answer) const {
 
 int64_t StepLoop::pages_at_most(const AnswerState& answer) const {
   const int n_rows = rows_at_most(answer);
-  const int64_t of_rows = empty_page_need(shape_.n_heads(), shape_.rows()).pages_for(n_rows);
+  const int64_t n_heads = shape_.n_heads(), per_page = shape_.rows();
+  // Heads that hold different numbers of rows have no more together, but each may have a page partly filled.
+  const int64_t of_rows = answer.request->press_is_even
+                              ? empty_page_need(shape_.n_heads(), shape_.rows()).pages_for(n_rows)
+                              : (n_heads * n_rows + n_heads * (per_page - 1)) / per_page;
   // Rows behind those that have biases begin a new page.
   const int64_t of_biases =
       answer.request->press_needs.new_rows ? most_bias_pages(n_rows) + shape_.n_heads() : 0;

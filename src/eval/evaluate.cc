@@ -93,7 +93,10 @@ EvalResult evaluate(const model::LoadedModel& model, ComputePool& threads, const
   const auto start = std::chrono::steady_clock::now();
   check_options(options);
   check_context(model.hparams, options);
-  const std::vector<Method> methods = choose_methods(options.presses, model.hparams, options.seed);
+  const std::vector<Method> methods = choose_methods(
+      options.presses,
+      {.n_layers = model.hparams.n_layers, .output_weights = !model.family->output_weights().empty()},
+      options.seed);
   needs_of(methods);
   progress(0, 1, "looking for texts");
   const std::vector<TokenText> texts = find_texts(model.vocab, options);

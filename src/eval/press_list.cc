@@ -18,14 +18,15 @@ using press::PressRow;
 
 constexpr std::array<std::string_view, 2> kAlways{"random", "streaming_llm"};
 
-PressNeeds delivered(const model::HParams& hparams) {
+PressNeeds delivered(const ModelGives& gives) {
   return {.keys = true,
           .values = true,
           .last_queries = model::kMostLastQueries,
           .query_statistics = true,
           .received_attention = true,
+          .output_weights = gives.output_weights,
           .seed = true,
-          .n_layers = hparams.n_layers};
+          .n_layers = gives.n_layers};
 }
 
 // What the authors of a wrapper wrap, or the best of the catalogue.
@@ -41,7 +42,7 @@ bool says_how_much(const PressParams& params) {
   return std::any_of(params.inner.begin(), params.inner.end(), says_how_much);
 }
 
-Method make_method(const std::string& text, const model::HParams& hparams, uint64_t seed) {
+Method make_method(const std::string& text, const ModelGives& gives, uint64_t seed) {
   Method method{.name = text, .params = press::parse_press(text), .needs = {}};
   if (says_how_much(method.params))
     throw Error{Code::bad_request,
@@ -54,17 +55,17 @@ Method make_method(const std::string& text, const model::HParams& hparams, uint6
   PressParams tried = method.params;
   tried.ratio = 0.5;
   method.needs = press::make_press(tried)->needs();
-  press::check_needs(text, method.needs, delivered(hparams));
+  press::check_needs(text, method.needs, delivered(gives));
   return method;
 }
 
-std::vector<Method> catalogue(const model::HParams& hparams, uint64_t seed) {
+std::vector<Method> catalogue(const ModelGives& gives, uint64_t seed) {
   std::vector<Method> methods;
   for (const PressRow* row : press::presses()) {
     if (!row->removes || row->amount != press::Amount::own || row->name.starts_with("test_")) continue;
     for (const std::string& text : standard_texts(*row)) {
       try {
-        methods.push_back(make_method(text, hparams, seed));
+        methods.push_back(make_method(text, gives, seed));
       } catch (const Error& error) {  // needs what this way of measuring has not, or cannot wrap that one
         log().info("{} is left out: {}", text, error.what());
       }
@@ -75,13 +76,12 @@ std::vector<Method> catalogue(const model::HParams& hparams, uint64_t seed) {
 
 }  // namespace
 
-std::vector<Method> choose_methods(const std::vector<std::string>& texts, const model::HParams& hparams,
+std::vector<Method> choose_methods(const std::vector<std::string>& texts, const ModelGives& gives,
                                    uint64_t seed) {
   std::vector<Method> methods;
-  for (const std::string_view name : kAlways)
-    methods.push_back(make_method(std::string{name}, hparams, seed));
-  std::vector<Method> wanted = texts.empty() ? catalogue(hparams, seed) : std::vector<Method>();
-  for (const std::string& text : texts) wanted.push_back(make_method(text, hparams, seed));
+  for (const std::string_view name : kAlways) methods.push_back(make_method(std::string{name}, gives, seed));
+  std::vector<Method> wanted = texts.empty() ? catalogue(gives, seed) : std::vector<Method>();
+  for (const std::string& text : texts) wanted.push_back(make_method(text, gives, seed));
   for (Method& method : wanted) {
     const auto same = [&](const Method& other) { return press::same_name(other.name, method.name); };
     if (std::none_of(methods.begin(), methods.end(), same)) methods.push_back(std::move(method));

@@ -5,11 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "model/hparams.h"
 #include "press/params.h"
 #include "press/press.h"
 
 namespace fastcache::eval {
+
+struct ModelGives {  // to presses
+  int n_layers = 0;
+  bool output_weights = false;
+};
 
 struct Method {
   std::string name;           // as the user wrote it, or as the catalogue has it
@@ -21,7 +25,7 @@ struct Method {
 // texts: as press_string.h reads them, without ratio and budget. Empty: everything in the catalogue that
 // takes a ratio and that an evaluation can feed; wrappers with the press that their authors wrap. Throws
 // Error: not_found, bad_request, unsupported.
-std::vector<Method> choose_methods(const std::vector<std::string>& texts, const model::HParams& hparams,
+std::vector<Method> choose_methods(const std::vector<std::string>& texts, const ModelGives& gives,
                                    uint64_t seed);
 
 // Of all methods together: one prefill serves them all. Throws Error (bad_request) where two of them want

@@ -11,14 +11,7 @@
 namespace fastcache::eval {
 namespace {
 
-model::HParams small_model() {
-  model::HParams hparams;
-  hparams.n_layers = 2;
-  hparams.n_heads = 4;
-  hparams.n_kv_heads = 2;
-  hparams.head_dim = 16;
-  return hparams;
-}
+ModelGives small_model() { return {.n_layers = 2, .output_weights = true}; }
 
 std::vector<std::string> names(const std::vector<std::string>& texts) {
   std::vector<std::string> names;
@@ -35,6 +28,14 @@ std::string sentence(const std::string& text, Code code) {
   }
   ADD_FAILURE() << text << ": no error";
   return {};
+}
+
+TEST(PressList, WhatTheModelLacksIsLeftOut) {
+  const auto all = names({});
+  EXPECT_NE(std::find(all.begin(), all.end(), "criticalkv(snapkv)"), all.end());
+  for (const Method& method : choose_methods({}, {.n_layers = 2}, 1))
+    EXPECT_FALSE(method.needs.output_weights);
+  EXPECT_THROW(choose_methods({"criticalkv(snapkv)"}, {.n_layers = 2}, 1), Error);
 }
 
 TEST(PressList, BaselinesAreAlwaysThere) {

@@ -49,7 +49,8 @@ Workbench::Workbench(const model::LoadedModel& model, ComputePool& threads, cons
       options_(options),
       shape_(model::cache_shape(model.hparams, options.kv_type)),
       pool_(pool_options(model.hparams, shape_, options)),
-      runner_(model.hparams, *model.family, pool_, threads) {}
+      runner_(model.hparams, *model.family, pool_, threads),
+      output_weights_(model.family->output_weights()) {}
 
 std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logits) {
   std::vector<model::StepSequence> step;
@@ -92,7 +93,8 @@ Compressed Workbench::compress(const Context& context, const press::PressParams&
                                                          .budget = params.how_much(),
                                                          .pool = &pool_,
                                                          .sequence = &result.sequence,
-                                                         .record = &context.record},
+                                                         .record = &context.record,
+                                                         .output_weights = output_weights_},
                                                         threads_);
   if (!pressed.uncommitted.empty())
     throw Error{Code::pool_too_small, "the pool of the evaluation has no page for compressed rows"};

@@ -79,6 +79,7 @@ class Workbench {
   kv::CacheShape shape_;
   kv::PagePool pool_;
   model::Runner runner_;
+  std::vector<const linear::PackedMatrix*> output_weights_;  // [n_layers], for presses; empty: none
 };
 
 size_t resident_bytes(const kv::Sequence& sequence);

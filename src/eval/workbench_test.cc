@@ -22,7 +22,10 @@ class Bench : public testing::Test {
  protected:
   static void SetUpTestSuite() { loop_ = std::make_unique<LoopModel>(1024); }
   static void TearDownTestSuite() { loop_.reset(); }
-  static const model::HParams& hparams() { return loop_->model.hparams; }
+  static ModelGives gives() {
+    return {.n_layers = loop_->model.hparams.n_layers,
+            .output_weights = !loop_->model.family->output_weights().empty()};
+  }
 
   static Workbench make(int chunk_tokens = 128) {
     return {loop_->model,
@@ -47,7 +50,7 @@ class Bench : public testing::Test {
 
 TEST_F(Bench, EveryMethodHoldsTheSameBytes) {
   Workbench bench = make();
-  const std::vector<Method> methods = choose_methods({}, hparams(), 1);
+  const std::vector<Method> methods = choose_methods({}, gives(), 1);
   EXPECT_GT(methods.size(), 10u);
   const Context context = bench.read(prompt(), needs_of(methods));
   for (const double removed : {0.25, 0.5, 0.8}) {
@@ -81,7 +84,7 @@ TEST_F(Bench, UnevenBudgetsPayForHalfUsedPages) {
 // One prefill for all methods chooses the rows that a prefill for each alone would.
 TEST_F(Bench, OneRecordServesAllMethods) {
   Workbench bench = make();
-  const std::vector<Method> methods = choose_methods({}, hparams(), 1);
+  const std::vector<Method> methods = choose_methods({}, gives(), 1);
   const Context all = bench.read(prompt(), needs_of(methods));
   for (const Method& method : methods) {
     const Context own = bench.read(prompt(), method.needs);
@@ -93,7 +96,7 @@ TEST_F(Bench, OneRecordServesAllMethods) {
 
 TEST_F(Bench, ChunksDoNotMatter) {
   Workbench small = make(37), large = make(kTokens);
-  const std::vector<Method> methods = choose_methods({}, hparams(), 1);
+  const std::vector<Method> methods = choose_methods({}, gives(), 1);
   const Context a = small.read(prompt(), needs_of(methods));
   const Context b = large.read(prompt(), needs_of(methods));
   for (const Method& method : methods)

@@ -11,8 +11,8 @@
 //
 // A page is all zeros when it is handed out, so rows never written read as zeros. Whoever cuts or moves rows
 // clears what they leave behind; where the page is shared, the next append() takes a clean copy
-// (HeadTable::stale_tail). So during a step all rows behind rows_used are zeros: a kernel may read them, and
-// no NaN of another sequence is among them.
+// (HeadTable::stale_tail). So during a step all rows behind rows_used are zeros (in quantised pages zeros or
+// finite codes): a kernel may read them, and no NaN of another sequence is among them.
 //
 // The mapping is made at once and touched page by page: a large pool starts instantly and costs what is used.
 #pragma once

@@ -76,8 +76,8 @@ int prune_layer(const StepContext& context) {
                               its, context.hparams.n_layers)};
     if (layer >= 0 && layer != its)
       throw Error{Code::unsupported, "the sequences of a step drop tokens behind different layers"};
-    if (step.record != nullptr && step.record->moments.wanted())
-      throw Error{Code::unsupported, "a prompt whose tokens are dropped gives no statistics of all queries"};
+    if (step.record != nullptr)
+      throw Error{Code::unsupported, "a prompt whose tokens are dropped keeps no queries for a press"};
     layer = its;
   }
   return layer;

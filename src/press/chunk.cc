@@ -61,7 +61,8 @@ constexpr PressNumber kNumbers[] = {{.name = "chunk_length",
 
 // What is known of the prompt as a whole is not known of its stretches.
 void check_wrapped(const PressParams& p, const PressNeeds& needs) {
-  if (!needs.looks_at_queries() && !needs.hidden_states && !needs.question_boundary) return;
+  if (!needs.looks_at_queries() && !needs.second_pass && !needs.hidden_states && !needs.question_boundary)
+    return;
   throw Error{Code::unsupported, "press 'chunk' cannot wrap '" + p.inner[0].name +
                                      "', which scores by queries or a question that each stretch lacks; "
                                      "choose one that scores by keys and values"};

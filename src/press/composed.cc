@@ -2,6 +2,7 @@
 // One press after the other: each sees only what the ones before it kept.
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
 #include <cassert>
 
 #include "base/error.h"
@@ -21,10 +22,6 @@ class Composed final : public Press {
     PressNeeds needs;
     for (const auto& press : inner_) needs = united(needs, press->needs());
     return needs;
-  }
-
-  void observe(const PrefillChunk& chunk) override {
-    for (const auto& press : inner_) press->observe(chunk);
   }
 
   std::vector<Stage> stages(const Budget& /*each has its own*/) const override {
@@ -55,6 +52,7 @@ void check_order(const PressParams& params, const std::vector<std::unique_ptr<Pr
   };
   int n_second_passes = 0;
   bool quantizes = false, merges = false;
+  int n_layers = 0;
   for (size_t i = 0; i < inner.size(); ++i) {
     const PressNeeds needs = inner[i]->needs();
     if (needs.new_rows && i + 1 < inner.size())
@@ -62,6 +60,9 @@ void check_order(const PressParams& params, const std::vector<std::unique_ptr<Pr
                          params.inner[i].name));
     if (needs.second_pass && ++n_second_passes > 1)
       refuse("only one of its presses may read the prompt a second time");
+    if (needs.n_layers != 0 && n_layers != 0 && needs.n_layers != n_layers)
+      refuse(fmt::format("its presses have lists for {} and for {} layers", n_layers, needs.n_layers));
+    n_layers = std::max(n_layers, needs.n_layers);
     quantizes |= needs.page_bits > 0;
     merges |= needs.new_rows;
   }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compresses during decoding too: behind the prompt, where that is longer than the budget, and then whenever
 // `every` tokens were decoded, each time all rows that the answer holds, down to the budget. So an answer
-// never holds more than budget + every rows per head, however long it gets. A press that looks at last
-// queries sees those of the tokens since it came last. source: DecodingPress of kvpress,
+// never holds more than budget + every rows per head, the mean of its heads, however long it gets. A press
+// that looks at last queries sees those of the tokens since it came last. source: DecodingPress of kvpress,
 // https://github.com/NVIDIA/kvpress
 #include "base/error.h"
 #include "press/wrapper.h"

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The seam of compression methods ("presses"): which rows of a sequence's cache stay.
 //
-// The life of a press, one object per request: needs() at admission; observe() chunk by chunk during prefill;
-// probes() behind it, where the prompt is to be read again; then, in the compress stage (compress.h), score()
-// of all layers, allocate() once, apply() per head; and with a decode_interval() the stage again, each time
-// so many tokens were decoded. The const calls come from several compute threads at once: they must not
-// throw, lock or touch the pool's books. Results never depend on threads, order of calls or chunking.
+// The life of a press, an object for each compression: needs() at admission, for what is to be kept of the
+// prompt's queries (model/query_record.h); probes() behind the prefill, where the prompt is to be read again;
+// then, in the compress stage (compress.h), score() of all layers, allocate() once, apply() per head; and
+// with a decode_interval() the stage again, each time so many tokens were decoded. The const calls come from
+// several compute threads at once: they must not throw, lock or touch the pool's books. Results never depend
+// on threads, order of calls or chunking.
 //
 // A new press: one file with a PressRow in it, and its name in registry.cc.
 #pragma once
@@ -45,7 +46,8 @@ struct PressNeeds {
   bool looks_at_queries() const { return last_queries > 0 || looks_at_all_queries(); }
 };
 
-// What both need together: of two numbers of layers the first that is not 0, of tokens skipped the smaller.
+// What both need together: of two numbers of layers the one that is not 0 (composed refuses two), of tokens
+// skipped the smaller.
 PressNeeds united(PressNeeds a, const PressNeeds& b);
 
 // Throws Error (unsupported) with a sentence that names what is missing.
@@ -60,17 +62,6 @@ struct Probe {
   std::string instruction{};  // in front, in the model's own tokens; may be empty
   int first_token = 0;        // then the prompt's tokens [first_token, end_token) once more
   int end_token = 0;
-};
-
-// What a layer saw of one chunk of prefill. Pointers are null where needs() did not ask.
-struct PrefillChunk {
-  int layer = 0;
-  int first_token = 0;
-  int n_tokens = 0;
-  int n_heads = 0;  // query heads
-  int head_dim = 0;
-  const float* queries = nullptr;  // [n_tokens, n_heads, head_dim], after RoPE
-  const float* hidden = nullptr;   // [n_tokens, n_embd]
 };
 
 using HeadScores = std::vector<float>;        // [candidates of the head], higher = keep, NaN = lowest
@@ -121,9 +112,6 @@ class Press {
   virtual ~Press() = default;
   virtual PressNeeds needs() const = 0;
 
-  // In order of tokens for each layer; never at the same time as another call.
-  virtual void observe(const PrefillChunk& /*chunk*/) {}
-
   // The passes that needs().second_pass asks for, after prefill and before score(), each over the same rows.
   // The prompt's new tokens are [first_token, end_token); no pass may be longer than those for first_token 0.
   virtual std::vector<Probe> probes(int /*first_token*/, int /*end_token*/) const { return {}; }
@@ -136,7 +124,8 @@ class Press {
   // comes once, behind the prompt.
   virtual int decode_interval() const { return 0; }
 
-  // With a decode_interval(): no head ever holds more than the budget's rows and those of one interval.
+  // With a decode_interval(): all heads together never hold more than the budget's rows and those of one
+  // interval for each of them.
   virtual bool bounds_rows() const { return decode_interval() > 0; }
 
   virtual LayerScores score(const LayerInput& layer) const = 0;

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "press/press_string.h"
 #include "press/test_press.h"
 
 namespace fastcache::press {
@@ -153,6 +154,16 @@ TEST(Wrappers, AllParametersAndSeedsAreInTheIdentity) {
   EXPECT_EQ(
       press_identity({.name = "per_layer", .lists = {{"Ratios", {0.5, -0.0}}}, .inner = {{.name = "knorm"}}}),
       "per_layer(knorm(), ratios=[0.5, 0])");
+}
+
+TEST(Wrappers, ListsForDifferentNumbersOfLayersDoNotGoTogether) {
+  const auto lists = [](const std::string& first, const std::string& second) {
+    return PressParams{.name = "composed", .inner = {parse_press(first), parse_press(second)}};
+  };
+  refused(lists("per_layer(knorm, ratios=[0.5, 0.5])", "per_layer(knorm, ratios=[0.5])"),
+          "for 2 and for 1 layers");
+  refused(lists("quantized(layer_bits=[4, 4, 4])", "quantized(layer_bits=[4])"), "for 3 and for 1 layers");
+  EXPECT_NO_THROW(make_press(lists("per_layer(knorm, ratios=[0.5])", "quantized(layer_bits=[4])")));
 }
 
 TEST(Wrappers, NeedWhatTheirPressesNeed) {

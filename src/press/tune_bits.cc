@@ -138,6 +138,11 @@ std::vector<int> choose_layer_bits(std::span<const BitErrors> errors, double ave
   if (!(average_bits >= kTunedBits.front() && average_bits <= kTunedBits.back()))
     throw Error{Code::bad_request,
                 fmt::format("an average of {} bits: it must be from 2 to 8", average_bits)};
+  for (const BitErrors& of_layer : errors)
+    for (const double error : of_layer)
+      if (!std::isfinite(error))
+        throw Error{Code::invalid_model,
+                    "the model computed keys or values that are not finite; its weights are damaged"};
   const int n_layers = static_cast<int>(errors.size());
   const int most = static_cast<int>(std::floor(average_bits * n_layers + 1e-9));
   constexpr double kNever = std::numeric_limits<double>::infinity();

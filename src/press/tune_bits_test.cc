@@ -103,6 +103,14 @@ TEST(TuneBits, ErrorsAreThoseOfAttentionOverQuantisedPages) {
   }
 }
 
+TEST(TuneBits, ErrorsThatAreNotFiniteAreRefused) {
+  for (const double wrong : {std::nan(""), HUGE_VAL}) {
+    std::vector<BitErrors> errors(3, {0.3, 0.2, 0.1});
+    errors[1] = {wrong, wrong, wrong};
+    EXPECT_THROW(choose_layer_bits(errors, 4), Error);
+  }
+}
+
 TEST(TuneBits, AnAverageOutsideIsRefused) {
   const std::vector<BitErrors> errors(3);
   for (const double average : {1.9, 8.1, std::nan(""), -1.0})

@@ -14,7 +14,6 @@ class Wrapper : public Press {
   explicit Wrapper(std::unique_ptr<Press> inner) : inner_(std::move(inner)) {}
 
   PressNeeds needs() const override { return inner_->needs(); }
-  void observe(const PrefillChunk& chunk) override { inner_->observe(chunk); }
   std::vector<Probe> probes(int first_token, int end_token) const override {
     return inner_->probes(first_token, end_token);
   }

@@ -8,6 +8,7 @@
 #include "engine/request_check.h"
 #include "model/utf8.h"
 #include "press/press_string.h"
+#include "press/registry.h"
 
 namespace fastcache::server {
 namespace {
@@ -29,6 +30,13 @@ void set(Compression& compression, const std::string& key, double value) {
     compression.seed = static_cast<uint64_t>(whole_number(key, value, kMaxSeed));
   else
     compression.parameters[key] = value;
+}
+
+// They are there to test the interface, and cost what no user would want.
+void check_is_for_users(const press::PressParams& params) {
+  if (press::find_press(params.name).name.starts_with("test_"))
+    throw Error{Code::not_found, fmt::format("press '{}' is a tool of fastcache's own tests", params.name)};
+  for (const press::PressParams& inner : params.inner) check_is_for_users(inner);
 }
 
 Compression from_object(const JsonField& field) {
@@ -61,7 +69,7 @@ Compression read_compression(const JsonField& field) {
         R"x(a string like "knorm(ratio=0.8)" or an object like {"method": "knorm", "ratio": 0.8})x");
   try {
     Compression compression = field.is_string() ? parse_compression(field.string()) : from_object(field);
-    engine::press_params(compression);
+    check_is_for_users(engine::press_params(compression));
     return compression;
   } catch (const ApiError&) {
     throw;

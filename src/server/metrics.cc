@@ -95,6 +95,7 @@ void Metrics::write_memory(PrometheusText& out, const EngineStats& stats,
     rows += bytes(request.rows_held);
     rows_uncompressed += bytes(request.rows_uncompressed);
   }
+  out.gauge("query_bytes", "Queries kept for presses, beside the pool.", bytes(stats.query_bytes));
   out.gauge("kv_resident_rows", "Rows of K and V that running requests hold, all layers and heads.", rows);
   out.gauge("kv_logical_rows", "Rows that they would hold without compression.", rows_uncompressed);
 }

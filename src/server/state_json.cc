@@ -76,6 +76,8 @@ Json parameters_json(const press::PressRow& press) {
   for (const press::PressNumber& number : press.numbers)
     parameters.push_back({{"name", number.name},
                           {"default", number.standard},
+                          {"list", number.list},
+                          {"optional", number.may_lack},
                           {"min", number.min},
                           {"max", number.max},
                           {"whole", number.whole},

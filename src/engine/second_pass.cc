@@ -4,8 +4,8 @@
 #include "engine/second_pass.h"
 
 #include "engine/step_loop.h"
+#include "press/prefill_record.h"
 #include "press/registry.h"
-#include "press/second_pass.h"
 
 namespace fastcache::engine {
 

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "engine/step_loop.h"
 #include "press/prefill_record.h"
-#include "press/second_pass.h"
 
 namespace fastcache::engine {
 
@@ -25,8 +24,8 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
 // none.
 void StepLoop::prepare_record(AnswerState& answer, int fed) {
   if (answer.second_pass != nullptr)
-    return press::expect_probe_step(answer.second_pass->record, model_.hparams.n_layers, fed,
-                                    answer.sequence.token_count());
+    return press::expect_step(answer.second_pass->record, model_.hparams.n_layers,
+                              {fed, answer.sequence.token_count()});
   const press::PressNeeds& needs = answer.request->press_needs;
   const int end = answer.press_at(), n_layers = model_.hparams.n_layers;
   if (!needs.looks_at_queries() || end == AnswerState::kNever) return;
@@ -40,11 +39,10 @@ void StepLoop::prepare_record(AnswerState& answer, int fed) {
 
 // Behind a step: what the rows received of its queries.
 void StepLoop::observe_attention(AnswerState& answer) {
-  if (answer.second_pass != nullptr)
-    return press::observe_probe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_,
-                                     answer.second_pass->record);
-  if (answer.record == nullptr) return;
-  press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *answer.record);
+  model::QueryRecord* record =
+      answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get();
+  if (record == nullptr) return;
+  press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *record);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.

@@ -42,6 +42,10 @@ struct QuantizedLayout {
   float centre() const { return static_cast<float>(1 << (bits - 1)); }  // kernels multiply code - centre
 };
 
+constexpr KvType quantized_type(int bits) {  // 8, 4 or 2
+  return bits == 8 ? KvType::q8 : bits == 4 ? KvType::q4 : KvType::q2;
+}
+
 constexpr QuantizedLayout quantized_layout(KvType type, int head_dim) {
   return {head_dim, element_bits(type), rows_per_page(type, head_dim)};
 }

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "kv/quantized_page.h"
 #include "press/registry.h"
 
 namespace fastcache::press {
@@ -22,10 +23,6 @@ int checked_bits(double bits, bool of_layer) {
       Code::bad_request,
       fmt::format("press 'quantized': {} = {} must be {}", of_layer ? "a number of layer_bits" : "bits", bits,
                   of_layer ? "2, 4, 8, or 16 for a layer that stays as it is" : "2, 4 or 8")};
-}
-
-kv::KvType type_of(int bits) {
-  return bits == 8 ? kv::KvType::q8 : bits == 4 ? kv::KvType::q4 : kv::KvType::q2;
 }
 
 class Quantized final : public Press {
@@ -50,7 +47,7 @@ class Quantized final : public Press {
   Edit apply(const LayerInput& layer, int head, std::span<const float> scores, int n_keep) const override {
     Edit edit = Press::apply(layer, head, scores, n_keep);
     const int bits = layer_bits_.empty() ? bits_ : layer_bits_[layer.layer()];
-    if (bits != kOwnType) edit.format = Format{.type = type_of(bits), .n_residual = n_residual_};
+    if (bits != kOwnType) edit.format = Format{.type = kv::quantized_type(bits), .n_residual = n_residual_};
     return edit;
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a press that reads the prompt a second time gets to see, beside plain loops.
-#include "press/second_pass.h"
+#include "press/prefill_record.h"
 
 #include <gtest/gtest.h>
 
@@ -44,11 +44,11 @@ struct PassCase {
     model::QueryRecord record = make_probe_record(pass->record.attention, kLayers, n_prompt);
     const int end = sequence.token_count();
     for (int first = n_prompt; first < end; first += chunk) {
-      expect_probe_step(record, kLayers, first, std::min(first + chunk, end));
+      expect_step(record, kLayers, {first, std::min(first + chunk, end)});
       for (int layer = 0; layer < kLayers; ++layer)
         for (int token = first; token < std::min(first + chunk, end); ++token)
           record.chunk.set(layer, token, pass->record.last.at(layer, token));
-      observe_probe_step(pool, sequence, later_turn, threads, record);
+      observe_step(pool, sequence, later_turn, threads, record);
     }
     return record;
   }

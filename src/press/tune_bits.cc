@@ -85,11 +85,7 @@ BitErrors head_errors(const kv::PagePool& pool, const kv::Sequence& sequence,
   const Rows stored = stored_rows(pool, sequence, layer, head);
   Rows by_bits[kTunedBits.size()];
   for (size_t b = 0; b < kTunedBits.size(); ++b)
-    by_bits[b] = quantized(stored,
-                           kTunedBits[b] == 2   ? kv::KvType::q2
-                           : kTunedBits[b] == 4 ? kv::KvType::q4
-                                                : kv::KvType::q8,
-                           n_residual);
+    by_bits[b] = quantized(stored, kv::quantized_type(kTunedBits[b]), n_residual);
   BitErrors errors{};
   std::vector<double> weights, truth, out;
   const kv::HeadTable& table = sequence.table(layer, head);

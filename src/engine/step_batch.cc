@@ -129,6 +129,10 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     return false;
   }
   for (AnswerState* answer : batch) observe_attention(*answer);
+  // Who waits for a first token gets it before the others' next ones are written out: the reader of many
+  // streams takes them in this order.
+  std::ranges::stable_partition(samples,
+                                [](const Sample& sample) { return sample.answer->n_generated() == 0; });
   for (Sample& sample : samples) {
     if (sample.error != nullptr)
       fail(*sample.answer->request, sample.error);

@@ -140,10 +140,13 @@ size_t resident_bytes(const kv::Sequence& sequence) {
   return bytes.exclusive + bytes.shared;
 }
 
-bool lacks_rows(const kv::Sequence& sequence) {
+bool is_compressed(const kv::Sequence& sequence) {
   for (int layer = 0; layer < sequence.shape().n_layers; ++layer)
     for (int head = 0; head < sequence.shape().n_kv_heads; ++head)
-      if (sequence.rows_held(layer, head) < sequence.token_count()) return true;
+      if (const kv::HeadTable& table = sequence.table(layer, head);
+          table.n_rows < sequence.token_count() ||
+          std::ranges::any_of(table.entries, [](const auto& entry) { return kv::is_quantized(entry.type); }))
+        return true;
   return false;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/step_loop.h"
+#include "model/windows.h"
 #include "press/prefill_record.h"
 
 namespace fastcache::engine {
@@ -43,6 +44,16 @@ void StepLoop::observe_attention(AnswerState& answer) {
       answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get();
   if (record == nullptr) return;
   press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *record);
+}
+
+// Rows that have left the sliding windows of local layers. The prefix cache takes the blocks first: a hit is
+// of whole blocks and must find their rows in all layers.
+void StepLoop::free_unseen(AnswerState& answer) {
+  if (answer.second_pass != nullptr) return;  // the sequence goes back to the prompt's end
+  if (model::unseen_pages(model_.hparams, answer.sequence) == 0) return;
+  if (options_.prefix_cache && !answer.from_compressed_prefix && !answer.compressed())
+    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+  model::free_unseen_pages(model_.hparams, answer.sequence);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.
@@ -140,6 +151,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
       take_token(*sample.answer, sample.token);
   }
   for (AnswerState* answer : fed) after_feeding(*answer);
+  for (AnswerState* answer : batch) free_unseen(*answer);
   return complete;
 }
 

@@ -39,7 +39,11 @@ void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedM
   graph.add("embedding", [&](const WorkRange& range) {
     for_each_row(range, context.n_rows(), [&](int row) {
       const StepRow& step_row = context.rows[static_cast<size_t>(row)];
-      linear::get_row(embedding, step_row.token, row_of(context.hidden, row, context.hparams.n_embd));
+      float* hidden = row_of(context.hidden, row, context.hparams.n_embd);
+      if (step_row.embedding != nullptr)
+        std::copy_n(step_row.embedding, context.hparams.n_embd, hidden);
+      else
+        linear::get_row(embedding, step_row.token, hidden);
       attention::rope_angles(rope, step_row.position, row_of(context.cos_sin, row, rope.n_dims));
     });
   });

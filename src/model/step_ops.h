@@ -15,7 +15,7 @@ namespace fastcache::model {
 // Which rows an operation works on. After the last layer's attention only rows whose logits are wanted go on.
 enum class Rows { all, logits };
 
-// tokens -> hidden; positions -> cos_sin.
+// tokens and embeddings of pictures -> hidden; positions -> cos_sin.
 void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedMatrix& embedding,
                    const attention::RopeTable& rope);
 

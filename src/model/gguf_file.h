@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "linear/linear.h"
 #include "model/gguf_check.h"
 #include "model/mapped_file.h"
@@ -43,6 +44,9 @@ class GgufFile {
   const GgufIndex& index() const { return index_; }
   // Everything before the tensors' data: what decides how libllama's vocabulary loader behaves.
   std::span<const std::byte> header() const { return file_.bytes().first(index_.data_offset); }
+
+  // Of every byte: who the file is. Reads it all.
+  Hash128 content_hash() const { return hash128(file_.bytes()); }
 
   bool has(std::string_view key) const { return find(key) != nullptr; }
 

@@ -31,7 +31,15 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
     for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
     for (int i = 0; i < step[s].n_new; ++i) {
       const kv::Token& token = tokens[first_token + i];
-      rows.push_back({.sequence = s, .index = i, .token = token.id, .positions = token.position, .going = i});
+      const float* embedding = step[s].embeddings.empty() ? nullptr : step[s].embeddings[i];
+      if (token.id < 0 && embedding == nullptr)
+        throw Error{Code::internal, "a row of a picture came without its embedding"};
+      rows.push_back({.sequence = s,
+                      .index = i,
+                      .token = token.id,
+                      .embedding = embedding,
+                      .positions = token.position,
+                      .going = i});
       positions.push_back(token.position[0]);
     }
   }

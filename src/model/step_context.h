@@ -29,6 +29,10 @@ struct StepSequence {
   std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
   QueryRecord* record = nullptr;        // what a press wants of the queries, or null
   const TokenPruner* pruner = nullptr;  // drops some of the new tokens between two layers, or null
+  // [n_new]: rows [n_embd] that enter the model in place of a token's embedding, for the tokens without a
+  // vocabulary id (kv::Token); null for the others. Empty: there are none. They go in as they are, without
+  // what a family does to its own embeddings.
+  std::span<const float* const> embeddings = {};
 };
 
 // One token of the flattened batch.
@@ -37,6 +41,7 @@ struct StepRow {
   int index = 0;     // of the sequence's new tokens
   int32_t token = 0;
   std::array<int32_t, 4> positions{};  // as in kv::Token
+  const float* embedding = nullptr;  // [n_embd] in place of the token's
   int going = 0;  // index among those of the sequence's new tokens that the layers at work compute
 };
 
@@ -88,7 +93,7 @@ struct StepContext {
   std::vector<float> plain_queries;       // [n_rows, n_heads * head_dim], of one layer
 
   // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
-  // the model's to say.
+  // the model's to say. Throws Error (internal) for a token without id and without an embedding.
   void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
   void plan_moments();  // part of begin_step()
   // Rows that do not go on leave the batch. goes_on: [n_rows]. Throws Error (internal) for one whose logits

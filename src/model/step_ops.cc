@@ -41,8 +41,11 @@ void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedM
       const StepRow& step_row = context.rows[static_cast<size_t>(row)];
       const int n_embd = context.hparams.n_embd, n_dims = context.hparams.rope_dims;
       float* hidden = row_of(context.hidden, row, n_embd);
-      linear::get_row(embedding, step_row.token, hidden);
-      if (options.scale != 1.0f)
+      if (step_row.embedding != nullptr)
+        std::copy_n(step_row.embedding, n_embd, hidden);
+      else
+        linear::get_row(embedding, step_row.token, hidden);
+      if (options.scale != 1.0f && step_row.embedding == nullptr)
         std::transform(hidden, hidden + n_embd, hidden, [&](float x) { return x * options.scale; });
       attention::rope_angles(*options.rope, step_row.positions, row_of(context.cos_sin, row, n_dims));
       if (options.local_rope != nullptr)

@@ -19,10 +19,10 @@ struct EmbeddingOptions {
   const attention::RopeTable* rope = nullptr;
   const attention::RopeTable* local_rope =
       nullptr;         // of layers with angles of their own; null: there are none
-  float scale = 1.0f;  // on each token's embedding
+  float scale = 1.0f;  // on each token's embedding, not on a picture's
 };
 
-// tokens -> hidden; positions -> cos_sin, local_cos_sin.
+// tokens and embeddings of pictures -> hidden; positions -> cos_sin, local_cos_sin.
 void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedMatrix& embedding,
                    const EmbeddingOptions& options);
 

@@ -62,8 +62,13 @@ void write_synthetic_vocab(gguf_context* out, const TinyModel& m) {
   }
   tokens.push_back("\xE2\x96\x81");  // the space
   types.push_back(normal);
+  for (const std::string& text : m.control_tokens) {
+    tokens.push_back(text);
+    types.push_back(control);
+  }
+  const size_t n_special = tokens.size();
   while (tokens.size() < static_cast<size_t>(m.n_vocab)) {
-    const auto i = tokens.size() - 260;
+    const auto i = tokens.size() - n_special;
     tokens.push_back(i < 26 ? std::string(1, static_cast<char>('a' + i)) : fmt::format("\xE2\x96\x81w{}", i));
     types.push_back(normal);
   }

@@ -38,10 +38,11 @@ struct TinyModel {
   std::string rope_scaling = {};  // "", "none", "linear", "yarn"
   float rope_factor = 1.0f;
   int rope_original_context = 0;
-  bool llama3_rope = false;            // rope_freqs.weight, as Llama 3.1 has it
-  std::string vocab_from = {};         // a GGUF file to copy vocabulary and chat template of; sets n_vocab
-  std::string chat_template = {};      // of the synthetic vocabulary; empty: none
-  std::string architecture = "llama";  // prefix of all keys
+  bool llama3_rope = false;        // rope_freqs.weight, as Llama 3.1 has it
+  std::string vocab_from = {};     // a GGUF file to copy vocabulary and chat template of; sets n_vocab
+  std::string chat_template = {};  // of the synthetic vocabulary; empty: none
+  std::vector<std::string> control_tokens = {};  // more of them, of the synthetic vocabulary
+  std::string architecture = "llama";            // prefix of all keys
   int damaged_token = -1;  // its embedding is NaN; an output matrix of its own keeps logits finite
   uint64_t seed = 1;
 };

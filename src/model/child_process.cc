@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 #include <cstdio>
@@ -135,10 +136,8 @@ ChildOutcome wait_for(pid_t child, int fd, std::chrono::milliseconds limit) {
   return outcome_of(said, status);
 }
 
-}  // namespace
-
-ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit,
-                          size_t memory_bytes) {
+ChildOutcome try_once(const std::function<std::string()>& work, std::chrono::milliseconds limit,
+                      size_t memory_bytes) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
     throw Error{Code::io,
@@ -155,6 +154,16 @@ ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono:
   ChildOutcome outcome = wait_for(child, ends[0], limit);
   close(ends[0]);
   return outcome;
+}
+
+}  // namespace
+
+ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit,
+                          size_t memory_bytes) {
+  constexpr std::chrono::milliseconds kFirstTry = std::chrono::seconds(5);
+  const ChildOutcome first = try_once(work, std::min(limit, kFirstTry), memory_bytes);
+  if (first.kind != ChildOutcome::Kind::timed_out || limit <= kFirstTry) return first;
+  return try_once(work, limit, memory_bytes);
 }
 
 }  // namespace fastcache::model

@@ -2,7 +2,8 @@
 // Runs code that may crash or hang in a forked child, so that the program survives. POSIX only.
 // The child has the calling thread alone: work must not take locks that other threads may hold, so call this
 // early, before the program has threads, or with work that only computes and allocates (glibc makes malloc
-// safe across fork).
+// safe across fork). A sanitizer's malloc is not safe: a child that is forked while another thread allocates
+// waits for ever, so a silent child gets a second try.
 #pragma once
 
 #include <chrono>
@@ -19,7 +20,8 @@ struct ChildOutcome {
 };
 
 // work: returns what is wrong, or an empty string. Its standard output and error are discarded. Throws Error
-// (io) if there can be no child. memory_bytes: what it may allocate beyond what this process has.
+// (io) if there can be no child. limit: a child that takes 5 s is stopped and begins anew with the whole of
+// it. memory_bytes: what it may allocate beyond what this process has.
 ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit,
                           size_t memory_bytes = size_t{2} << 30);
 

@@ -41,6 +41,7 @@ class LoopDriver {
   ~LoopDriver() { loop_.cancel_all(); }  // of a test that failed: answers go before the pool
 
   int submit(const Request& request);  // a handle for the calls below; throws as prepare_request()
+  int submit(std::unique_ptr<RequestState> prepared);
   void cancel(int request) { channels_[static_cast<size_t>(request)]->cancel(); }
   void step();                                     // and a millisecond passes
   void run_to_the_end(int max_steps = 1'000'000);  // throws Error (internal) when it does not come

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/step_loop.h"
+#include "model/windows.h"
 #include "press/prefill_record.h"
 
 namespace fastcache::engine {
@@ -47,6 +48,16 @@ void StepLoop::observe_attention(AnswerState& answer) {
       answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get();
   if (record == nullptr) return;
   press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *record);
+}
+
+// Rows that have left the sliding windows of local layers. The prefix cache takes the blocks first: a hit is
+// of whole blocks and must find their rows in all layers.
+void StepLoop::free_unseen(AnswerState& answer) {
+  if (answer.second_pass != nullptr) return;  // the sequence goes back to the prompt's end
+  if (model::unseen_pages(model_.hparams, answer.sequence) == 0) return;
+  if (options_.prefix_cache && !answer.from_compressed_prefix && !answer.compressed())
+    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+  model::free_unseen_pages(model_.hparams, answer.sequence);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.
@@ -138,6 +149,10 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     return false;
   }
   for (AnswerState* answer : batch) observe_attention(*answer);
+  // Who waits for a first token gets it before the others' next ones are written out: the reader of many
+  // streams takes them in this order.
+  std::ranges::stable_partition(samples,
+                                [](const Sample& sample) { return sample.answer->n_generated() == 0; });
   for (Sample& sample : samples) {
     if (sample.error != nullptr)
       fail(*sample.answer->request, sample.error);
@@ -145,6 +160,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
       take_token(*sample.answer, sample.token);
   }
   for (AnswerState* answer : fed) after_feeding(*answer);
+  for (AnswerState* answer : batch) free_unseen(*answer);
   return complete;
 }
 

@@ -95,6 +95,7 @@ bool StepLoop::run_press(AnswerState& answer) {
                                .sequence = &answer.sequence,
                                .new_rows_only = answer.from_compressed_prefix && request.press_interval == 0,
                                .record = answer.record.get(),
+                               .local = runner_.attention().local,
                                .output_weights = output_weights_};
   std::vector<press::PlannedHead>& left = answer.heads_to_compress;
   if (left.empty()) left = press::plan_compression(job, compute_);

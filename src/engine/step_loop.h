@@ -84,6 +84,7 @@ class StepLoop {
   void prepare_record(AnswerState& answer, int fed);
   void observe_attention(AnswerState& answer);
   void draw(std::vector<Sample>& samples, std::span<const float> logits);
+  void free_unseen(AnswerState& answer);
   void add_samples(AnswerState& answer, size_t logit_row, std::vector<Sample>& samples);
   void after_feeding(AnswerState& answer);
 

@@ -65,7 +65,8 @@ class GgufFile {
 
   // A scalar counts as an array of one. Absent: empty.
   std::vector<int64_t> integers(std::string_view key, int64_t least, int64_t most) const;
-  uint64_t array_length(std::string_view key) const;  // 0 if absent
+  std::vector<bool> booleans(std::string_view key) const;  // the same; integers count as not 0
+  uint64_t array_length(std::string_view key) const;       // 0 if absent
   std::vector<std::string_view> strings(std::string_view key) const;
 
   bool has_tensor(std::string_view name) const { return tensors_.contains(name); }

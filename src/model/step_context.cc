@@ -38,7 +38,7 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
                       .index = i,
                       .token = token.id,
                       .embedding = embedding,
-                      .position = token.position[0],
+                      .positions = token.position,
                       .going = i});
       positions.push_back(token.position[0]);
     }
@@ -47,7 +47,9 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   const HParams& h = hparams;
   plan_moments();
   reserve(cos_sin, n_rows(), h.rope_dims);
+  if (h.has_local_layers()) reserve(local_cos_sin, n_rows(), h.rope_dims);
   reserve(hidden, n_rows(), h.n_embd);
+  reserve(branch, n_rows(), h.n_embd);
   reserve(qkv, n_rows(), (h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
   reserve(attention_out, n_rows(), h.n_heads * h.head_dim);
   reserve(logits, n_logit_rows(), h.n_vocab);
@@ -84,6 +86,7 @@ void StepContext::drop_rows(const std::vector<bool>& goes_on) {
     if (!goes_on[row]) continue;
     move_row(hidden, row, n, hparams.n_embd);
     move_row(cos_sin, row, n, hparams.rope_dims);
+    if (hparams.has_local_layers()) move_row(local_cos_sin, row, n, hparams.rope_dims);
     rows[static_cast<size_t>(n)] = rows[row];
     rows[static_cast<size_t>(n)].going = n_going[static_cast<size_t>(rows[row].sequence)]++;
     positions[static_cast<size_t>(n)] = positions[row];
@@ -120,7 +123,7 @@ void StepContext::plan_attention(const kv::PageMemory& pages, const attention::A
       first_query += n_going[s];
     }
     const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);
-    views.work.plan({.shape = shape,
+    views.work.plan({.shape = attention::layer_shape(shape, layer),
                      .pages = pages,
                      .sequences = views.sequences,
                      .q = qkv.data(),

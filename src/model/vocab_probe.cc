@@ -3,6 +3,8 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "model/chat_template.h"
@@ -15,6 +17,11 @@ namespace fastcache::model {
 namespace {
 
 constexpr int kProbeVersion = 1;  // raise it when the probe looks at more
+
+// Most take 0.2 s. A child that was forked while another thread held a lock which fork() does not hand over
+// (the allocator's under a sanitizer) waits for ever and says nothing about the file: so there is a second
+// try.
+constexpr std::chrono::milliseconds kFirstTry = std::chrono::seconds(5);
 
 // Everything that this process will later do on its own with the model's metadata.
 std::string try_vocab(const GgufFile& file) {
@@ -43,7 +50,9 @@ void probe_vocab(const GgufFile& file, std::chrono::milliseconds limit) {
   if (is_marked(mark)) return;
   start_llama_library();  // before the fork: the child must not take the lock of the first call
   log();
-  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, limit);
+  const auto work = [&] { return try_vocab(file); };
+  ChildOutcome outcome = run_in_child(work, std::min(limit, kFirstTry));
+  if (outcome.kind == Kind::timed_out && limit > kFirstTry) outcome = run_in_child(work, limit);
   switch (outcome.kind) {
     case Kind::done:
       set_mark(mark);

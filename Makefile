@@ -7,7 +7,7 @@ override MODEL := $(value MODEL)
 PREFIX ?= /usr/local
 export PROMPT MODEL DESTDIR
 .PHONY: run test chat install help setup build format tidy asan tsan slow-test bench-peers golden
-.PHONY: reproduce-presses clean
+.PHONY: train-vlm reproduce-presses clean
 
 run: build ## start the server; PROMPT="..." for one answer instead, MODEL=file.gguf for another model
 	@if [ -n "$$PROMPT" ]; then exec build/release/fastcache run $${MODEL:+-m "$$MODEL"} -p "$$PROMPT"; \
@@ -57,6 +57,9 @@ bench-peers: build ## compare with other programs on this machine
 
 golden: ## remake what kvpress answers, for the tests of presses (3 GB of downloads the first time)
 	@tools/golden/run
+
+train-vlm: setup ## train the embedded vision-language model; goes on where it stopped (hours without a GPU)
+	@tools/train_vlm/run
 
 reproduce-presses: build ## the measurement behind docs/results-presses.md at full size (plan an hour): build/presses.{json,html,md}
 	@build/release/fastcache eval --json build/presses.json --html build/presses.html --markdown build/presses.md

@@ -53,6 +53,15 @@ void check(const AttentionBatch& batch) {
 
 }  // namespace
 
+AttentionShape layer_shape(const AttentionShape& of_model, int layer) {
+  AttentionShape shape = of_model;
+  shape.local = nullptr;
+  if (of_model.local == nullptr || !of_model.local->is_local[static_cast<size_t>(layer)]) return shape;
+  shape.window = of_model.local->window;
+  shape.rope = of_model.local->rope;
+  return shape;
+}
+
 std::span<const AttentionKernel* const> attention_kernels() {
   static const std::vector<const AttentionKernel*> supported = [] {
     constexpr std::array kAll {

@@ -21,19 +21,39 @@ namespace fastcache::attention {
 
 struct AttentionKernel;
 
-// Table entries per split along KV. Whoever frees pages at the front of a table (sliding windows) removes
-// entries in multiples of this, or leaves them with rows_used = 0: then no query's bits change.
+// Table entries per split along KV. Splits, and groups of entries within them, are counted from the first
+// entry that the table ever had (kv::HeadRows::entries_before). Whoever frees pages at the front of a table
+// (sliding windows) removes a multiple of entries_per_group() of the sequence's own type, counted from there,
+// or leaves entries with rows_used = 0: then no query's bits change.
 constexpr int kSplitEntries = 32;
+constexpr int kGroupRows = 64;  // cache rows that a kernel takes at a time: 8 f32, 4 bf16 or 2 int8 pages
+
+// A quantised page is a group, or two.
+constexpr int entries_per_group(kv::KvType type) {
+  return kv::is_quantized(type) ? 1 : kGroupRows / kv::rows_per_page(type);
+}
+
+// Layers of a model whose queries look at keys in a way of their own: through a window, with angles of
+// their own.
+struct LocalLayers {
+  std::vector<bool> is_local;  // [n_layers]
+  int window = 0;
+  const RopeTable* rope = nullptr;
+};
 
 struct AttentionShape {
   int n_heads = 0;  // query heads; query head h reads KV head h / (n_heads / n_kv_heads)
   int n_kv_heads = 0;
-  int head_dim = 0;                 // multiple of 16
-  float scale = 0.0f;               // usually 1 / sqrt(head_dim)
-  float softcap = 0.0f;             // s -> softcap * tanh(s / softcap); 0 = none
-  int window = 0;                   // a query at position p sees positions > p - window only; 0 = all
-  const RopeTable* rope = nullptr;  // needed only where a table entry has a position_delta
+  int head_dim = 0;                    // multiple of 16
+  float scale = 0.0f;                  // usually 1 / sqrt(head_dim)
+  float softcap = 0.0f;                // s -> softcap * tanh(s / softcap); 0 = none
+  int window = 0;                      // a query at position p sees positions > p - window only; 0 = all
+  const RopeTable* rope = nullptr;     // needed only where a table entry has a position_delta
+  const LocalLayers* local = nullptr;  // of a model's shape: the layers that differ; null: none
 };
+
+// How one layer of a model looks at keys, from the model's shape.
+AttentionShape layer_shape(const AttentionShape& of_model, int layer);
 
 // The new rows of one sequence. Its K and V of this step are already in the pages: each head's last n_queries
 // rows.

@@ -141,6 +141,7 @@ TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, Table
   group.type = first.type;
   group.delta = first.position_delta;
   const size_t group_entries = static_cast<size_t>(entries_per_group(first.type));
+  const size_t n_before = static_cast<size_t>(head.entries_before);
   bool extras = false, bias = false;
   group.end_row = group.begin_row;
   do {
@@ -149,7 +150,7 @@ TableGroup group_at(const AttentionBatch& batch, const kv::HeadRows& head, Table
     extras |= each.extras != nullptr;
     bias |= each.extras != nullptr && each.extras->bias != nullptr;
     ++group.end_entry;
-  } while (group.end_entry < table_end && group.end_entry % group_entries != 0 &&
+  } while (group.end_entry < table_end && (n_before + group.end_entry) % group_entries != 0 &&
            entries[group.end_entry].type == group.type &&
            entries[group.end_entry].position_delta == group.delta);
   group.next = {group.end_entry, 0};

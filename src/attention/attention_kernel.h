@@ -12,12 +12,12 @@
 #include <cstdint>
 #include <span>
 
+#include "attention/attention.h"
 #include "base/cpu_features.h"
 #include "kv/page_layout.h"
 
 namespace fastcache::attention {
 
-constexpr int kGroupRows = 64;  // cache rows per step: 8 f32, 4 bf16 or 2 int8 pages
 constexpr int kBlockRows =
     6;                      // query rows per step: 6 x 4 accumulators of 16 lanes fill the AVX-512 registers
 constexpr int kLanes = 16;  // partial sums of the weights, one per lane of the widest vector
@@ -26,11 +26,6 @@ constexpr int kMaxHeadDim = 1024;
 constexpr float kNoScore = -1e30f;   // running maximum before the first visible row; finite, so no inf - inf
 constexpr float kRaiseAbove = 8.0f;  // the running maximum follows only when passed by this much (powers of
                                      // two): weights stay below 2^8, and rescaling becomes rare
-
-// A quantised page is a group, or two.
-constexpr int entries_per_group(kv::KvType type) {
-  return kv::is_quantized(type) ? 1 : kGroupRows / kv::rows_per_page(type);
-}
 
 // Consecutive table entries of one type and one position_delta. Slot s is row s % rows_per_page of page
 // s / rows_per_page; of a quantised page row first_row + s.

@@ -25,15 +25,25 @@ int tile_rows(int head_dim) {
   return std::min(kMaxTileRows, kTileFloats / head_dim / kBlockRows * kBlockRows);
 }
 
+SplitEntries split_entries(const kv::HeadRows& head, int split) {
+  const int in_first = head.entries_before % kSplitEntries;
+  const int n_entries = static_cast<int>(head.entries.size());
+  const int begin = split * kSplitEntries - in_first;
+  return {static_cast<size_t>(std::max(begin, 0)),
+          static_cast<size_t>(std::min(begin + kSplitEntries, n_entries))};
+}
+
 void AttentionPlan::add_units(const AttentionBatch& batch, int sequence, int kv_head) {
   const AttentionSequence& of = batch.sequences[static_cast<size_t>(sequence)];
   const int rows = of.n_queries * (batch.shape.n_heads / batch.shape.n_kv_heads);
   const int step = tile_rows(batch.shape.head_dim);
-  const size_t n_entries = of.heads[static_cast<size_t>(kv_head)].entries.size();
+  const kv::HeadRows& head = of.heads[static_cast<size_t>(kv_head)];
+  const int in_first = head.entries_before % kSplitEntries;  // freed entries of the first split
+  const int n_entries = static_cast<int>(head.entries.size()) + in_first;
   for (int first = 0; first < rows; first += step) {
     Unit unit{
         .sequence = sequence, .kv_head = kv_head, .first_row = first, .n_rows = std::min(step, rows - first)};
-    unit.n_splits = std::max(1, static_cast<int>((n_entries + kSplitEntries - 1) / kSplitEntries));
+    unit.n_splits = std::max(1, (n_entries + kSplitEntries - 1) / kSplitEntries);
     tasks.push_back(
         {.unit = static_cast<int>(units.size()), .n_splits = unit.n_splits, .cost = unit_cost(batch, unit)});
     units.push_back(unit);

@@ -24,7 +24,7 @@ struct Unit {
   int kv_head = 0;
   int first_row = 0;
   int n_rows = 0;
-  int n_splits = 0;     // of the head's table
+  int n_splits = 0;     // of the head's table; the first holds entry 0, see split_entries()
   int n_pieces = 1;     // tasks that share the unit; 1 = no partial results needed
   size_t partials = 0;  // where the unit's partial results begin: [n_splits, n_rows, partial_floats()]
 };
@@ -55,5 +55,12 @@ struct AttentionPlan {
 };
 
 int tile_rows(int head_dim);
+
+struct SplitEntries {  // [begin, end) of a head's table
+  size_t begin = 0;
+  size_t end = 0;
+};
+// Of a unit's split. Empty splits of a table's front that was freed do not count.
+SplitEntries split_entries(const kv::HeadRows& head, int split);
 
 }  // namespace fastcache::attention

@@ -211,8 +211,7 @@ void TaskRun::run() {
   const bool whole = unit_.n_pieces == 1;
   bool first = true;
   for (int split = task_.first_split; split < task_.first_split + task_.n_splits; ++split) {
-    const size_t begin = static_cast<size_t>(split) * kSplitEntries;
-    const size_t end = std::min(begin + kSplitEntries, head_.entries.size());
+    const auto [begin, end] = split_entries(head_, split);
     const bool last = split + 1 == task_.n_splits;
     if (whole && !sees(begin, end) && !(first && last)) continue;
     run_split(begin, end);

@@ -99,12 +99,17 @@ RopeTable make_rope_table(RopeStyle style, int n_dims, double base, const RopeSc
   return table;
 }
 
-void rope_angles(const RopeTable& table, int32_t position, float* cos_sin) {
+void rope_angles(const RopeTable& table, const std::array<int32_t, 4>& positions, float* cos_sin) {
   for (size_t pair = 0; pair < table.inverse_frequency.size(); ++pair) {
+    const int32_t position = positions[table.section.empty() ? 0 : table.section[pair]];
     const double angle = static_cast<double>(position) * static_cast<double>(table.inverse_frequency[pair]);
     cos_sin[2 * pair] = static_cast<float>(std::cos(angle)) * table.magnitude;
     cos_sin[2 * pair + 1] = static_cast<float>(std::sin(angle)) * table.magnitude;
   }
+}
+
+void rope_angles(const RopeTable& table, int32_t position, float* cos_sin) {
+  rope_angles(table, std::array{position, position, position, position}, cos_sin);
 }
 
 namespace {

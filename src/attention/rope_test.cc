@@ -103,6 +103,24 @@ TEST(Rope, RotatesPairsOfBothStyles) {
   }
 }
 
+// source: M-RoPE, arXiv 2409.12191, section 2.1
+TEST(Rope, SectionsTurnByPositionsOfTheirOwn) {
+  RopeTable table = make_rope_table(RopeStyle::halves, 16, 10000);
+  table.section = {0, 0, 1, 1, 1, 2, 2, 2};
+  std::vector<float> cos_sin(16), equal(16), plain(16);
+  rope_angles(table, std::array<int32_t, 4>{5, 70, 900, 0}, cos_sin.data());
+  const double positions[] = {5, 5, 70, 70, 70, 900, 900, 900};
+  for (size_t pair = 0; pair < 8; ++pair) {
+    const double angle = positions[pair] * static_cast<double>(table.inverse_frequency[pair]);
+    EXPECT_NEAR(cos_sin[2 * pair], std::cos(angle), 1e-6);
+    EXPECT_NEAR(cos_sin[2 * pair + 1], std::sin(angle), 1e-6);
+  }
+  rope_angles(table, 70, equal.data());
+  table.section.clear();
+  rope_angles(table, 70, plain.data());
+  EXPECT_EQ(equal, plain);
+}
+
 TEST(Rope, RefusesWhatMakesNoTable) {
   const auto refused = [](int n_dims, double base, const RopeScaling& scaling,
                           std::span<const float> divisors) {

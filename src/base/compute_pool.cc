@@ -41,7 +41,7 @@ void call_job(ggml_tensor* /*dst*/, int ith, int nth, void* userdata) {
 
 struct ComputePool::Impl {
   int n_threads = 1;
-  ggml_threadpool* threads = nullptr;
+  ggml_threadpool* threads = nullptr;  // started(): not before the first work
   ggml_context* context = nullptr;
   ggml_cgraph* job_graph = nullptr;
   Job job;
@@ -50,6 +50,16 @@ struct ComputePool::Impl {
   ~Impl() {
     if (context != nullptr) ggml_free(context);
     if (threads != nullptr) ggml_threadpool_free(threads);
+  }
+
+  ggml_threadpool* started() {
+    if (threads == nullptr) {
+      ggml_threadpool_params params = ggml_threadpool_params_default(n_threads);
+      params.poll = kPollLevel;
+      threads = ggml_threadpool_new(&params);
+      if (threads == nullptr) throw Error{Code::internal, "the compute threads could not be started"};
+    }
+    return threads;
   }
 
   void build_job_graph() {
@@ -69,10 +79,6 @@ ComputePool::ComputePool(int n_threads) : impl_(std::make_unique<Impl>()) {
                             kMaxThreads)};
   }
   impl_->n_threads = n_threads == 0 ? std::min(usable_cores(), kMaxThreads) : n_threads;
-  ggml_threadpool_params params = ggml_threadpool_params_default(impl_->n_threads);
-  params.poll = kPollLevel;
-  impl_->threads = ggml_threadpool_new(&params);
-  if (impl_->threads == nullptr) throw Error{Code::internal, "the compute threads could not be started"};
   impl_->build_job_graph();
 }
 
@@ -80,7 +86,7 @@ ComputePool::~ComputePool() = default;
 
 int ComputePool::n_threads() const { return impl_->n_threads; }
 
-ggml_threadpool* ComputePool::ggml() const { return impl_->threads; }
+ggml_threadpool* ComputePool::ggml() const { return impl_->started(); }
 
 void ComputePool::run(const std::function<void(const WorkRange&)>& work) {
   impl_->job.work = &work;
@@ -99,7 +105,7 @@ void ComputePool::parallel_for(int n, const std::function<void(int)>& body) {
 }
 
 void ComputePool::compute(ggml_cgraph* graph) {
-  ggml_cplan plan = ggml_graph_plan(graph, impl_->n_threads, impl_->threads);
+  ggml_cplan plan = ggml_graph_plan(graph, impl_->n_threads, impl_->started());
   if (plan.work_size > impl_->scratch.size()) impl_->scratch.resize(plan.work_size);
   plan.work_data = impl_->scratch.data();
   const ggml_status status = ggml_graph_compute(graph, &plan);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one set of compute threads of the process: graphs, compression, statistics and sampling all run on it,
 // so that no two pools ever fight for a core. Owner: one thread at a time (the engine thread) calls run(),
-// parallel_for() and compute(); they do not nest.
+// parallel_for() and compute(); they do not nest. The threads start with the first work: until then a program
+// may still fork (model/child_process.h) as a process of one thread.
 #pragma once
 
 #include <functional>

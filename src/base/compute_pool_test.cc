@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <vector>
 
 #include "base/error.h"
@@ -21,6 +23,18 @@ TEST(ComputePool, RunCallsEachThreadOnce) {
     });
     for (const auto& count : calls) EXPECT_EQ(count, 1);
   }
+}
+
+TEST(ComputePool, StartsItsThreadsWithTheFirstWork) {
+  const auto n_threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                         std::filesystem::directory_iterator());
+  };
+  const auto before = n_threads();
+  ComputePool pool(3);
+  EXPECT_EQ(n_threads(), before);
+  pool.run([](const WorkRange&) {});
+  EXPECT_EQ(n_threads(), before + 2);
 }
 
 TEST(ComputePool, ParallelForDoesEachTaskOnce) {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/windows.h"
 
 namespace fastcache::engine {
 namespace {
@@ -89,6 +90,7 @@ int Generator::reuse_prefix(std::span<const model::Token> prompt) {
   const int most = std::min(sequence_.token_count(), static_cast<int>(prompt.size()) - 1);
   int n = 0;
   while (n < most && sequence_.tokens()[n].id == prompt[static_cast<size_t>(n)]) ++n;
+  if (!model::can_truncate(model_.hparams, sequence_, n)) n = 0;  // its windows' rows are gone
   sequence_.truncate_to(n);
   return n;
 }
@@ -103,7 +105,9 @@ std::optional<std::span<const float>> Generator::step(std::span<const model::Tok
       .n_new = n,
       .logit_rows = want_logits ? std::span(&last, 1) : std::span<const int32_t>()};
   try {
-    return runner_.run(std::span(&part, 1));
+    const std::span<const float> logits = runner_.run(std::span(&part, 1));
+    model::free_unseen_pages(model_.hparams, sequence_);
+    return logits;
   } catch (...) {
     sequence_.truncate_to(sequence_.token_count() - n);  // rows that were never written
     throw;
@@ -164,7 +168,8 @@ GenerateStats Generator::generate(std::span<const model::Token> prompt, int max_
   }
   stats.prefill_s = seconds_between(start, first_token);
   stats.decode_s = seconds_between(first_token, Clock::now());
-  stats.rows = sequence_.rows_held(0, 0);
+  for (int layer = 0; layer < model_.hparams.n_layers; ++layer)
+    stats.rows = std::max(stats.rows, sequence_.rows_held(layer, 0));
   const kv::SequenceBytes bytes = sequence_.bytes();
   stats.kv_bytes = bytes.exclusive + bytes.shared;
   return stats;

@@ -39,7 +39,7 @@ struct GenerateStats {
   int generated_tokens = 0;
   double prefill_s = 0;  // from the call to the first token
   double decode_s = 0;   // from the first token to the last
-  int rows = 0;          // held in each (layer, KV head) at the end
+  int rows = 0;          // held in each (layer, KV head) at the end; fewer in layers with a sliding window
   size_t kv_bytes = 0;   // held by the conversation at the end
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/step_loop.h"
+#include "model/windows.h"
 #include "press/prefill_record.h"
 
 namespace fastcache::engine {
@@ -12,7 +13,11 @@ namespace fastcache::engine {
 bool StepLoop::append(AnswerState& answer, int n_tokens) {
   const size_t fed = static_cast<size_t>(answer.sequence.token_count());
   answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
-  if (!answer.sequence.append_text(answer.next_tokens().first(static_cast<size_t>(n_tokens)))) return false;
+  const bool room =
+      answer.second_pass != nullptr
+          ? answer.sequence.append_text(answer.next_tokens().first(static_cast<size_t>(n_tokens)))
+          : answer.sequence.append(answer.kv_tokens(static_cast<int>(fed), static_cast<int>(fed) + n_tokens));
+  if (!room) return false;
   prepare_record(answer, static_cast<int>(fed));
   if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
   answer.steps_waited = 0;
@@ -43,6 +48,16 @@ void StepLoop::observe_attention(AnswerState& answer) {
       answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get();
   if (record == nullptr) return;
   press::observe_step(pool_, answer.sequence, answer.from_compressed_prefix, compute_, *record);
+}
+
+// Rows that have left the sliding windows of local layers. The prefix cache takes the blocks first: a hit is
+// of whole blocks and must find their rows in all layers.
+void StepLoop::free_unseen(AnswerState& answer) {
+  if (answer.second_pass != nullptr) return;  // the sequence goes back to the prompt's end
+  if (model::unseen_pages(model_.hparams, answer.sequence) == 0) return;
+  if (options_.prefix_cache && !answer.from_compressed_prefix && !answer.compressed())
+    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+  model::free_unseen_pages(model_.hparams, answer.sequence);
 }
 
 // One token for the answer, and with the first one those of the request's other answers.
@@ -76,7 +91,7 @@ void StepLoop::after_feeding(AnswerState& answer) {
   if (answer.second_pass != nullptr) return end_probe(answer);
   if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
       !answer.compressed()) {
-    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+    cache_.insert(answer.request->plain_rows, answer.request->image_digests, answer.sequence);
   }
   if (answer.is_over()) return retire(answer);
   if (answer.press_is_due()) {
@@ -93,6 +108,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
   std::vector<AnswerState*> batch, fed;
   std::vector<model::StepSequence> step;
   std::vector<int32_t> last_rows(items.size());
+  std::vector<std::vector<const float*>> embeddings(items.size());
   std::vector<Sample> samples;
   size_t n_logit_rows = 0;
   bool complete = true;
@@ -112,11 +128,15 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
                              answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
+    std::vector<const float*>& of_pictures = embeddings[batch.size()];
+    if (answer.second_pass == nullptr)
+      of_pictures = answer.embeddings(answer.sequence.token_count() - n_new, answer.sequence.token_count());
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
          .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
-         .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get()});
+         .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get(),
+         .embeddings = of_pictures});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }
@@ -129,6 +149,10 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     return false;
   }
   for (AnswerState* answer : batch) observe_attention(*answer);
+  // Who waits for a first token gets it before the others' next ones are written out: the reader of many
+  // streams takes them in this order.
+  std::ranges::stable_partition(samples,
+                                [](const Sample& sample) { return sample.answer->n_generated() == 0; });
   for (Sample& sample : samples) {
     if (sample.error != nullptr)
       fail(*sample.answer->request, sample.error);
@@ -136,6 +160,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
       take_token(*sample.answer, sample.token);
   }
   for (AnswerState* answer : fed) after_feeding(*answer);
+  for (AnswerState* answer : batch) free_unseen(*answer);
   return complete;
 }
 

@@ -36,7 +36,8 @@ void StepLoop::add(std::unique_ptr<RequestState> request) {
   auto answer = make_answer_state(std::move(request), 0, std::move(sampler));
   answer->id = next_id_++;
   const RequestId id = answer->id;
-  answers_.emplace(id, std::move(answer));
+  AnswerState& added = *answers_.emplace(id, std::move(answer)).first->second;
+  if (added.request->error != nullptr) fail(*added.request, added.request->error);
 }
 
 void StepLoop::end_cancelled() {
@@ -94,6 +95,7 @@ bool StepLoop::run_press(AnswerState& answer) {
                                .sequence = &answer.sequence,
                                .new_rows_only = answer.from_compressed_prefix && request.press_interval == 0,
                                .record = answer.record.get(),
+                               .local = runner_.attention().local,
                                .output_weights = output_weights_};
   std::vector<press::PlannedHead>& left = answer.heads_to_compress;
   if (left.empty()) left = press::plan_compression(job, compute_);

@@ -98,7 +98,7 @@ std::vector<Answer> answer_task(Workbench& bench, const Task& task, bool query_a
   std::vector<Workbench::Feed> feeds;
   for (kv::Sequence* sequence : sequences) {
     sequence->set_state(kv::PageState::decode);
-    fewer.push_back(lacks_rows(*sequence));
+    fewer.push_back(is_compressed(*sequence));
     feeds.push_back({.sequence = sequence, .tokens = prompt});
   }
   std::vector<Logits> logits = feed_all(bench, feeds);
@@ -108,7 +108,7 @@ std::vector<Answer> answer_task(Workbench& bench, const Task& task, bool query_a
   for (size_t i = 0; i < sequences.size(); ++i) {
     answers[i].exact = share_found(task.values, texts[i]);
     answers[i].n_tokens += task.answer_tokens;
-    answers[i].n_on_fewer_rows = fewer[i] ? answers[i].n_tokens : 0;
+    answers[i].n_on_compressed = fewer[i] ? answers[i].n_tokens : 0;
   }
   return answers;
 }

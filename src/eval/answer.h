@@ -14,7 +14,7 @@ struct Answer {
   double exact = 0;   // share of the values in the greedy answer
   double likely = 0;  // share of the values that the model finds likelier than every wrong one
   int n_tokens = 0;   // generated or scored
-  int n_on_fewer_rows = 0;
+  int n_on_compressed = 0;
 };
 
 // sequences: of the task's context (query_aware: with its question); they are appended to. Throws Error:

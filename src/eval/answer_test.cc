@@ -92,7 +92,7 @@ TEST_F(Answers, SideBySideIsAsOneByOne) {
     EXPECT_EQ(answers[i].exact, answer.exact);
     EXPECT_EQ(answers[i].likely, answer.likely);
     EXPECT_EQ(answers[i].n_tokens, 6 + 3 * 4);
-    EXPECT_EQ(answers[i].n_on_fewer_rows, i == 0 ? 0 : 6 + 3 * 4);
+    EXPECT_EQ(answers[i].n_on_compressed, i == 0 ? 0 : 6 + 3 * 4);
     // The generated tokens stand behind the prompt, the last one is not fed.
     EXPECT_EQ(alone[i].token_count(), 300 + 10 + 5 + 5);
   }

@@ -69,7 +69,7 @@ TEST_F(Evaluate, MeasuresEveryMethodAtTheSameBytes) {
     ASSERT_EQ(row.nll.size(), 2u);
     EXPECT_EQ(row.resident.tokens, 2 * 60);
     const TextFigures figures = text_figures(result.text, row, 1);
-    EXPECT_EQ(figures.resident.on_fewer_rows, 1.0);
+    EXPECT_EQ(figures.resident.on_compressed, 1.0);
     EXPECT_TRUE(figures.resident.valid);
     EXPECT_LE(figures.resident.of_full, 1.0 - row.removed + 1.0 / 25);  // a head has 25 pages
     EXPECT_GT(figures.kl, 0);

@@ -14,9 +14,9 @@ double mean_of(const std::vector<double>& values) { return sum(values) / static_
 ResidentFigures resident_figures(const Resident& resident, const std::vector<double>& full_bytes) {
   ResidentFigures figures{.of_full = sum(resident.bytes) / sum(full_bytes),
                           .ratio = mean_of(resident.ratios),
-                          .on_fewer_rows = static_cast<double>(resident.tokens_on_fewer_rows) /
+                          .on_compressed = static_cast<double>(resident.tokens_on_compressed) /
                                            static_cast<double>(std::max(resident.tokens, 1))};
-  figures.valid = figures.on_fewer_rows >= kLeastCompressed;
+  figures.valid = figures.on_compressed >= kLeastCompressed;
   return figures;
 }
 

@@ -13,7 +13,7 @@ namespace fastcache::eval {
 struct ResidentFigures {
   double of_full = 0;        // bytes held, of the uncompressed cache's
   double ratio = 0;          // mean of what the presses were asked for
-  double on_fewer_rows = 0;  // share of the tokens from a cache that lacks rows
+  double on_compressed = 0;  // share of the tokens from a cache that lacks rows or bits
   bool valid = false;        // that share is at least kLeastCompressed
 };
 

@@ -32,30 +32,40 @@ void add_resident(Json& json, const Resident& resident, const ResidentFigures& f
   json["resident_of_full"] = figures.of_full;
   json["nominal_ratio"] = figures.ratio;
   json["tokens"] = resident.tokens;
-  json["share_on_compressed"] = figures.on_fewer_rows;
+  json["share_on_compressed"] = figures.on_compressed;
   json["valid"] = figures.valid;
+}
+
+Json as_json(const TextResult& text, const TextRow& row, uint64_t seed) {
+  const TextFigures figures = text_figures(text, row, seed);
+  Json json{{"press", row.press},
+            {"simple_baseline", row.simple_baseline},
+            {"gain_retained", as_json(figures.retained)},
+            {"kl", figures.kl},
+            {"top1", figures.top1},
+            {"perplexity", figures.perplexity},
+            {"nll", row.nll},
+            {"kl_by_document", row.kl},
+            {"top1_by_document", row.top1}};
+  add_resident(json, row.resident, figures.resident);
+  return json;
 }
 
 Json as_json(const TextResult& text, uint64_t seed) {
   Json rows = Json::array();
   for (const TextRow& row : text.rows) {
-    const TextFigures figures = text_figures(text, row, seed);
-    Json json{{"press", row.press},
-              {"simple_baseline", row.simple_baseline},
-              {"removed", row.removed},
-              {"gain_retained", as_json(figures.retained)},
-              {"kl", figures.kl},
-              {"top1", figures.top1},
-              {"perplexity", figures.perplexity},
-              {"nll", row.nll},
-              {"kl_by_document", row.kl},
-              {"top1_by_document", row.top1}};
-    add_resident(json, row.resident, figures.resident);
-    rows.push_back(std::move(json));
+    rows.push_back(as_json(text, row, seed));
+    rows.back()["removed"] = row.removed;
   }
   Json json{{"documents", text.documents}, {"n", text.documents.size()}, {"rows", std::move(rows)}};
   if (text.documents.empty()) return json;
   json["target_bytes"] = text.target_bytes;
+  json["formats"] = Json::array();
+  for (const FormatResult& format : text.formats) {
+    Json beside = Json::array();
+    for (const TextRow& row : format.rows) beside.push_back(as_json(text, row, seed));
+    json["formats"].push_back({{"bits", format.bits}, {"rows", std::move(beside)}});
+  }
   json["full"] = {
       {"perplexity", perplexity(text.full_nll)}, {"nll", text.full_nll}, {"resident_bytes", text.full_bytes}};
   json["window"] = {{"perplexity", perplexity(text.window_nll)},

@@ -60,7 +60,7 @@ Table matrix(const std::vector<Cell>& cells, const std::vector<double>& removed)
       if (cell.press != press) continue;
       if (row.empty()) row.push_back(press_name(press, cell.simple_baseline));
       row.push_back(cell.resident.valid ? with_interval(cell.share) : "invalid");
-      least = std::min(least, cell.resident.on_fewer_rows);
+      least = std::min(least, cell.resident.on_compressed);
     }
     row.push_back(fmt::format("{} %", percent(least)));
   }
@@ -92,6 +92,23 @@ std::vector<std::string> matrix_notes(const std::vector<Cell>& cells, const std:
           fmt::format("Strongest simple baseline (*) by fraction: {}.", fmt::join(best, ", "))};
 }
 
+Table details_table() {
+  return {.head = {"press", "bytes, % of full", "asked ratio", "gain retained, %", "KL", "top-1, %",
+                   "perplexity", "on compressed"}};
+}
+
+std::vector<std::string> details_row(const TextResult& text, const TextRow& row, uint64_t seed) {
+  const TextFigures f = text_figures(text, row, seed);
+  return {press_name(row.press, row.simple_baseline),
+          fmt::format("{:.2f}", 100 * f.resident.of_full),
+          fmt::format("{:.3f}", f.resident.ratio),
+          with_interval(f.retained),
+          fmt::format("{:.3f}", f.kl),
+          fmt::format("{:.1f}", 100 * f.top1),
+          fmt::format("{:.2f}", f.perplexity),
+          fmt::format("{} %{}", percent(f.resident.on_compressed), f.resident.valid ? "" : ", invalid")};
+}
+
 void add_text(const TextResult& text, const EvalOptions& options, std::vector<Section>& sections) {
   std::vector<Cell> cells;
   for (const TextRow& row : text.rows) {
@@ -112,18 +129,16 @@ void add_text(const TextResult& text, const EvalOptions& options, std::vector<Se
                   window - full));
   sections.push_back(std::move(gain));
   for (const double removed : options.removed) {
-    Section detail{.title = fmt::format("Text, {:g} % removed", 100 * removed),
-                   .table = {.head = {"press", "bytes, % of full", "asked ratio", "gain retained, %", "KL",
-                                      "top-1, %", "perplexity", "on compressed"}}};
-    for (const TextRow& row : text.rows) {
-      if (row.removed != removed) continue;
-      const TextFigures f = text_figures(text, row, options.seed);
-      detail.table.rows.push_back(
-          {press_name(row.press, row.simple_baseline), fmt::format("{:.2f}", 100 * f.resident.of_full),
-           fmt::format("{:.3f}", f.resident.ratio), with_interval(f.retained), fmt::format("{:.3f}", f.kl),
-           fmt::format("{:.1f}", 100 * f.top1), fmt::format("{:.2f}", f.perplexity),
-           fmt::format("{} %{}", percent(f.resident.on_fewer_rows), f.resident.valid ? "" : ", invalid")});
-    }
+    Section detail{.title = fmt::format("Text, {:g} % removed", 100 * removed), .table = details_table()};
+    for (const TextRow& row : text.rows)
+      if (row.removed == removed) detail.table.rows.push_back(details_row(text, row, options.seed));
+    sections.push_back(std::move(detail));
+  }
+  for (const FormatResult& format : text.formats) {
+    Section detail{
+        .title = fmt::format("Text, {} bits an element, and fewer rows at the same bytes", format.bits),
+        .table = details_table()};
+    for (const TextRow& row : format.rows) detail.table.rows.push_back(details_row(text, row, options.seed));
     sections.push_back(std::move(detail));
   }
 }
@@ -159,7 +174,7 @@ void add_averages(const EvalResult& result, std::vector<Section>& sections) {
   std::vector<Cell> cells;
   for (const TaskAverage& average : averages) {
     Cell cell{.press = average.press, .removed = average.removed, .share = average.share};
-    cell.resident = {.on_fewer_rows = 1.0, .valid = true};  // each row of its own says it
+    cell.resident = {.on_compressed = 1.0, .valid = true};  // each row of its own says it
     cells.push_back(cell);
   }
   Table table = matrix(cells, result.options.removed);

@@ -15,11 +15,11 @@
 namespace fastcache::eval {
 namespace {
 
-Resident resident(double bytes, int tokens_on_fewer_rows) {
+Resident resident(double bytes, int tokens_on_compressed) {
   return {.bytes = {bytes, bytes},
           .ratios = {0.5, 0.52},
           .tokens = 20,
-          .tokens_on_fewer_rows = tokens_on_fewer_rows};
+          .tokens_on_compressed = tokens_on_compressed};
 }
 
 // Two documents with gains of 1 and 3 nats; half of the bytes.
@@ -52,6 +52,12 @@ EvalResult result() {
                      .kl = {0, 0},
                      .top1 = {1, 1},
                      .resident = resident(500, 17)}};
+  made.text.formats = {{.bits = 4,
+                        .rows = {{.press = "quantized(bits=4)",
+                                  .nll = {1, 3},
+                                  .kl = {0.5, 0.5},
+                                  .top1 = {1, 0.5},
+                                  .resident = resident(280, 20)}}}};
   TaskResult needle{.task = "needle",
                     .length = 2048,
                     .full_exact = {1, 0},
@@ -95,10 +101,11 @@ TEST(Figures, TasksCountWhereTheModelCanDoThem) {
 
 TEST(Report, TableSaysWhatIsNotCountedAndWhatIsInvalid) {
   const std::string table = report_table(result());
-  for (const char* part : {"not counted: the model itself reaches 50 % (n = 2)", "invalid",
-                           "Bytes held differ from random's by at most 2.0 %",
-                           "Strongest simple baseline (*) by fraction: random (25)",
-                           "n = 2; full cache 100 %", "random *", "85 %"})
+  for (const char* part :
+       {"not counted: the model itself reaches 50 % (n = 2)", "invalid",
+        "Bytes held differ from random's by at most 2.0 %",
+        "Strongest simple baseline (*) by fraction: random (25)", "n = 2; full cache 100 %", "random *",
+        "85 %", "Text, 4 bits an element", "quantized(bits=4)"})
     EXPECT_NE(table.find(part), std::string::npos) << part << "\n" << table;
   EXPECT_NE(report_markdown(result()).find("| snapkv | 100 [100, 100] | 100 % |"), std::string::npos)
       << report_markdown(result());
@@ -115,6 +122,10 @@ TEST(Report, JsonHasFiguresAndSamples) {
   EXPECT_EQ(json["tasks"][0]["counted"]["exact"], false);
   EXPECT_EQ(json["tasks"][0]["counted"]["likelihood"], true);
   EXPECT_EQ(json["text"]["n"], 2);
+  const nlohmann::json& format = json["text"]["formats"][0];
+  EXPECT_EQ(format["bits"], 4);
+  EXPECT_DOUBLE_EQ(format["rows"][0]["gain_retained"]["value"], 0.75);
+  EXPECT_DOUBLE_EQ(format["rows"][0]["resident_of_full"], 0.28);
 }
 
 TEST(Report, WithoutTextOrTasks) {

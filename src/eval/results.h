@@ -30,8 +30,10 @@ struct Resident {
   std::vector<double> bytes{};   // by the pool's account, right after the compression
   std::vector<double> ratios{};  // that the press was asked for, to come to the bytes of the others
   int tokens = 0;                // scored or generated
-  int tokens_on_fewer_rows = 0;  // of them on a cache that lacks rows
+  int tokens_on_compressed = 0;  // of them on a cache that lacks rows or bits
 };
+
+struct Score;  // score.h
 
 // One method at one number of bytes.
 struct TextRow {
@@ -40,6 +42,14 @@ struct TextRow {
   double removed = 0;
   std::vector<double> nll{}, kl{}, top1{};  // [documents], means over the continuation
   Resident resident{};
+
+  void add(const Score& found);  // of one more document
+};
+
+// A cache with fewer bits an element, and methods that remove rows at the bytes it holds.
+struct FormatResult {
+  int bits = 0;
+  std::vector<TextRow> rows{};  // the format's first; `removed` says nothing here
 };
 
 struct TextResult {
@@ -49,6 +59,7 @@ struct TextResult {
   std::vector<double> full_bytes{};                 // [documents]
   std::vector<std::vector<double>> target_bytes{};  // [removed][documents]: of an even budget
   std::vector<TextRow> rows{};                      // by removed, then method
+  std::vector<FormatResult> formats{};              // empty where only named presses were asked for
 };
 
 struct TaskRow {

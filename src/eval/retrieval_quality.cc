@@ -94,7 +94,7 @@ class TaskRun {
       row.resident.bytes.push_back(static_cast<double>(compressed[i].bytes));
       row.resident.ratios.push_back(compressed[i].ratio);
       row.resident.tokens += answers[i].n_tokens;
-      row.resident.tokens_on_fewer_rows += answers[i].n_on_fewer_rows;
+      row.resident.tokens_on_compressed += answers[i].n_on_compressed;
     }
   }
 

@@ -78,7 +78,7 @@ Score score(Workbench& bench, kv::Sequence& sequence, std::span<const model::Tok
   const size_t n = continuation.size() - 1;
   const size_t n_vocab = static_cast<size_t>(bench.model().hparams.n_vocab);
   std::vector<double> nll(n), kl(n), top1(n);
-  const bool fewer = lacks_rows(sequence);  // more tokens do not bring rows back
+  const bool compressed = is_compressed(sequence);  // more tokens do not bring rows back
   for_each_row(bench, sequence, continuation,
                [&](size_t i, std::span<const float> logits, model::Token right) {
                  const Softmax total = softmax(logits);
@@ -97,7 +97,7 @@ Score score(Workbench& bench, kv::Sequence& sequence, std::span<const model::Tok
           .kl = mean_of(kl),
           .top1 = mean_of(top1),
           .n_tokens = static_cast<int>(n),
-          .n_on_fewer_rows = fewer ? static_cast<int>(n) : 0};
+          .n_on_compressed = compressed ? static_cast<int>(n) : 0};
 }
 
 }  // namespace fastcache::eval

@@ -24,7 +24,7 @@ struct Score {  // means over the tokens
   double kl = 0;            // of the reference's distribution from this one, nats
   double top1 = 0;          // share of tokens whose likeliest successor is the reference's
   int n_tokens = 0;         // scored
-  int n_on_fewer_rows = 0;  // of them with logits from a cache that lacks rows
+  int n_on_compressed = 0;  // of them with logits from a cache that lacks rows or bits
 };
 
 // continuation: n + 1 tokens behind those of the sequence. All are fed but the last, and n are scored: the

@@ -65,7 +65,7 @@ TEST_F(Scores, AreTheFormulas) {
   EXPECT_NEAR(found.top1, same, 1e-9);
   EXPECT_GT(found.kl, 1e-4);
   EXPECT_EQ(found.n_tokens, 199);
-  EXPECT_EQ(found.n_on_fewer_rows, 199);
+  EXPECT_EQ(found.n_on_compressed, 199);
 }
 
 TEST_F(Scores, TheFullCacheIsItself) {
@@ -76,7 +76,7 @@ TEST_F(Scores, TheFullCacheIsItself) {
   EXPECT_EQ(found.nll, reference.nll);
   EXPECT_NEAR(found.kl, 0, 1e-6);
   EXPECT_EQ(found.top1, 1.0);
-  EXPECT_EQ(found.n_on_fewer_rows, 0);
+  EXPECT_EQ(found.n_on_compressed, 0);
 }
 
 TEST(Softmax, OfLogits) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "eval/format_quality.h"
 #include "eval/score.h"
 
 namespace fastcache::eval {
@@ -38,12 +39,11 @@ class DocumentRun {
   void add(const Method& method, size_t target_bytes, TextRow& row) {
     Compressed compressed = bench_.compress_to(context_, method.params, row.removed, target_bytes);
     note(row.resident, compressed);
-    const Score found = score(bench_, compressed.sequence, continuation_, reference_);
-    row.nll.push_back(found.nll);
-    row.kl.push_back(found.kl);
-    row.top1.push_back(found.top1);
-    row.resident.tokens += found.n_tokens;
-    row.resident.tokens_on_fewer_rows += found.n_on_fewer_rows;
+    row.add(score(bench_, compressed.sequence, continuation_, reference_));
+  }
+
+  void add_formats(const std::vector<Method>& methods, std::vector<FormatResult>& formats) {
+    measure_formats(bench_, context_, continuation_, reference_, methods, formats);
   }
 
  private:
@@ -54,6 +54,14 @@ class DocumentRun {
 };
 
 }  // namespace
+
+void TextRow::add(const Score& found) {
+  nll.push_back(found.nll);
+  kl.push_back(found.kl);
+  top1.push_back(found.top1);
+  resident.tokens += found.n_tokens;
+  resident.tokens_on_compressed += found.n_on_compressed;
+}
 
 size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {
   const int kept = press::Budget{.ratio = removed}.rows_kept(n_tokens, 0);
@@ -71,6 +79,8 @@ TextResult measure_text(Workbench& bench, const std::vector<Method>& methods,
     for (const Method& method : methods)
       result.rows.push_back(
           {.press = method.name, .simple_baseline = is_simple_baseline(method), .removed = removed});
+  if (options.presses.empty())
+    result.formats = formats_to_measure(kv::parse_kv_type(options.kv_type), methods);
   const press::PressNeeds needs = needs_of(methods);
   for (const TokenText& text : texts) {
     const int done = static_cast<int>(result.documents.size()), of = static_cast<int>(texts.size());
@@ -87,6 +97,8 @@ TextResult measure_text(Workbench& bench, const std::vector<Method>& methods,
         run.add(method, target, result.rows[row++]);
       }
     }
+    if (!result.formats.empty()) progress(done, of, "text, fewer bits");
+    run.add_formats(methods, result.formats);
   }
   return result;
 }

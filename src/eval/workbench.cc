@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/windows.h"
 #include "press/compress.h"
 #include "press/prefill_record.h"
 
@@ -79,6 +80,7 @@ Context Workbench::read(std::span<const model::Token> tokens, const press::Press
                      .record = &context.record};
     feed(std::span(&chunk, 1), Logits::last);
     press::observe_step(pool_, context.sequence, false, threads_, context.record);
+    model::free_unseen_pages(model_.hparams, context.sequence);
   }
   return context;
 }
@@ -94,6 +96,7 @@ Compressed Workbench::compress(const Context& context, const press::PressParams&
                                                          .pool = &pool_,
                                                          .sequence = &result.sequence,
                                                          .record = &context.record,
+                                                         .local = runner_.attention().local,
                                                          .output_weights = output_weights_},
                                                         threads_);
   if (!pressed.uncommitted.empty())
@@ -125,13 +128,16 @@ Compressed Workbench::compress_to(const Context& context, const press::PressPara
 kv::Sequence Workbench::window(const Context& context, int n_first, int n_last) {
   kv::Sequence fork = context.sequence.fork();
   const int n = fork.token_count();
-  std::vector<int32_t> rows;
-  for (int row = 0; row < n; ++row)
-    if (row < n_first || row >= n - n_last) rows.push_back(row);
   for (int layer = 0; layer < shape_.n_layers; ++layer)
-    for (int head = 0; head < shape_.n_kv_heads; ++head)
+    for (int head = 0; head < shape_.n_kv_heads; ++head) {
+      std::vector<int32_t> rows;
+      for (int row = 0; row < fork.rows_held(layer, head); ++row) {
+        const int token = fork.row_token(layer, head, row);
+        if (token < n_first || token >= n - n_last) rows.push_back(row);
+      }
       if (!fork.keep_rows(layer, head, rows))
         throw Error{Code::pool_too_small, "the pool of the evaluation has no page for the window's rows"};
+    }
   return fork;
 }
 
@@ -140,10 +146,14 @@ size_t resident_bytes(const kv::Sequence& sequence) {
   return bytes.exclusive + bytes.shared;
 }
 
-bool lacks_rows(const kv::Sequence& sequence) {
+bool is_compressed(const kv::Sequence& sequence) {
   for (int layer = 0; layer < sequence.shape().n_layers; ++layer)
     for (int head = 0; head < sequence.shape().n_kv_heads; ++head)
-      if (sequence.rows_held(layer, head) < sequence.token_count()) return true;
+      // What a sliding window freed leaves a head contiguous: that is not compression.
+      if (const kv::HeadTable& table = sequence.table(layer, head);
+          (!table.contiguous && table.n_rows < sequence.token_count()) ||
+          std::ranges::any_of(table.entries, [](const auto& entry) { return kv::is_quantized(entry.type); }))
+        return true;
   return false;
 }
 

@@ -84,7 +84,8 @@ class Workbench {
 
 size_t resident_bytes(const kv::Sequence& sequence);
 
-// Whether rows of it were removed: what is generated on it then tells something of the method.
-bool lacks_rows(const kv::Sequence& sequence);
+// Whether rows of it were removed or have fewer bits: what is generated on it then tells something of the
+// method.
+bool is_compressed(const kv::Sequence& sequence);
 
 }  // namespace fastcache::eval

@@ -62,11 +62,11 @@ TEST_F(Bench, EveryMethodHoldsTheSameBytes) {
       const double off = static_cast<double>(fork.bytes) / static_cast<double>(target);
       EXPECT_LE(off, 1.01) << method.name << " at " << removed << ", ratio " << fork.ratio;
       EXPECT_GE(off, 0.85) << method.name << " at " << removed << ", ratio " << fork.ratio;
-      EXPECT_TRUE(lacks_rows(fork.sequence)) << method.name;
+      EXPECT_TRUE(is_compressed(fork.sequence)) << method.name;
       EXPECT_EQ(fork.sequence.token_count(), kTokens);
     }
   }
-  EXPECT_FALSE(lacks_rows(context.sequence));
+  EXPECT_FALSE(is_compressed(context.sequence));
   kv::check_consistency(bench.pool(), std::array{&context.sequence}, {});
 }
 

@@ -118,13 +118,21 @@ class Sequence {
   // strictly ascending. False (no page) leaves the head as it was.
   [[nodiscard]] bool keep_new_rows(int layer, int head, int n_new, std::span<const int32_t> kept);
 
-  // Frees a layer's pages all of whose rows stand before the position (sliding windows).
-  void free_before(int layer, int32_t position) noexcept;
+  // Frees a layer's pages all of whose rows stand before the position (sliding windows), a multiple of so
+  // many table entries at a time: see attention::entries_per_group(), whose sums then stay the same.
+  void free_before(int layer, int32_t position, int entries_multiple = 1) noexcept;
+  // What that would free, in pages of this sequence's tables; biases aside.
+  size_t pages_before(int layer, int32_t position, int entries_multiple = 1) const;
 
   // Throws Error (internal) when an invariant does not hold. Page counts: check_consistency in accounting.h.
   void check() const;
 
  private:
+  struct Front {  // of a head's table
+    size_t n_entries = 0;
+    int n_rows = 0;
+  };
+  Front front_before(const HeadTable& head, int32_t position, int entries_multiple) const;
   int pair(int layer, int head) const { return layer * shape_.n_kv_heads + head; }
   int tail_room(const HeadTable& head) const;  // rows that fit into its last page
   size_t pages_to_extend(const HeadTable& head, int n) const;

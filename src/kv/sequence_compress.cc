@@ -124,20 +124,34 @@ void Sequence::drop_unused_bias(HeadTable& head) noexcept {
   head.bias = nullptr;
 }
 
-void Sequence::free_before(int layer, int32_t position) noexcept {
+Sequence::Front Sequence::front_before(const HeadTable& head, int32_t position, int entries_multiple) const {
+  Front front, seen;
+  for (const TableEntry& entry : head.entries) {
+    const int last_token = head.row_token(seen.n_rows + entry.rows_used - 1);
+    if (tokens_.position(last_token) >= position) break;
+    seen.n_rows += entry.rows_used;
+    ++seen.n_entries;
+    if ((static_cast<size_t>(head.entries_before) + seen.n_entries) % static_cast<size_t>(entries_multiple) ==
+        0)
+      front = seen;
+  }
+  return front;
+}
+
+size_t Sequence::pages_before(int layer, int32_t position, int entries_multiple) const {
+  size_t n = 0;
+  for (int h = 0; h < shape_.n_kv_heads; ++h)
+    n += front_before(table(layer, h), position, entries_multiple).n_entries;
+  return n;
+}
+
+void Sequence::free_before(int layer, int32_t position, int entries_multiple) noexcept {
   for (int h = 0; h < shape_.n_kv_heads; ++h) {
     HeadTable& head = heads_[pair(layer, h)];
-    size_t n_entries = 0;
-    int n_rows = 0;
-    for (const TableEntry& entry : head.entries) {
-      const int last_token = head.row_token(n_rows + entry.rows_used - 1);
-      if (tokens_.position(last_token) >= position) break;
-      pool_->release(entry.page, owner_);
-      n_rows += entry.rows_used;
-      ++n_entries;
-    }
+    const auto [n_entries, n_rows] = front_before(head, position, entries_multiple);
     if (n_entries == 0) continue;
-    head.entries.erase(head.entries.begin(), head.entries.begin() + n_entries);
+    for (size_t e = 0; e < n_entries; ++e) pool_->release(head.entries[e].page, owner_);
+    head.entries.erase(head.entries.begin(), head.entries.begin() + static_cast<std::ptrdiff_t>(n_entries));
     head.entries_before += static_cast<int>(n_entries);
     head.stale_tail = head.stale_tail && !head.entries.empty();
     drop_unused_bias(head);

@@ -55,7 +55,7 @@ void discard_output() {
 }
 
 // Allocations beyond that fail. RLIMIT_DATA, not RLIMIT_AS: mapped model files are nobody's fault.
-void limit_memory() {
+void limit_memory(size_t memory_bytes) {
   unsigned long pages[6] = {};  // the sixth: private writable memory
   FILE* statm = std::fopen("/proc/self/statm", "re");
   if (statm == nullptr) return;
@@ -64,18 +64,18 @@ void limit_memory() {
   }
   std::fclose(statm);
   const rlim_t most =
-      static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (rlim_t{2} << 30);
+      static_cast<rlim_t>(pages[5]) * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + memory_bytes;
   const rlimit limit{most, most};
   setrlimit(RLIMIT_DATA, &limit);
 }
 
 [[noreturn]] void be_the_child(const std::function<std::string()>& work, int fd,
-                               std::chrono::milliseconds limit) {
+                               std::chrono::milliseconds limit, size_t memory_bytes) {
   child_report_fd = fd;
   discard_output();
   constexpr rlimit kNoCore{0, 0};
   setrlimit(RLIMIT_CORE, &kNoCore);
-  limit_memory();
+  limit_memory(memory_bytes);
   // Should the parent die, the child must not stay behind.
   alarm(static_cast<unsigned>(limit.count() / 1000 + 2));
   for (const int number : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGTERM, SIGINT, SIGHUP})
@@ -137,14 +137,15 @@ ChildOutcome wait_for(pid_t child, int fd, std::chrono::milliseconds limit) {
 
 }  // namespace
 
-ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit) {
+ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit,
+                          size_t memory_bytes) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
     throw Error{Code::io,
                 fmt::format("no pipe to a child process: {}", std::generic_category().message(errno))};
   }
   const pid_t child = fork();
-  if (child == 0) be_the_child(work, ends[1], limit);
+  if (child == 0) be_the_child(work, ends[1], limit, memory_bytes);
   const int fork_error = errno;
   close(ends[1]);
   if (child < 0) {

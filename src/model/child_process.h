@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <string>
 
@@ -18,7 +19,8 @@ struct ChildOutcome {
 };
 
 // work: returns what is wrong, or an empty string. Its standard output and error are discarded. Throws Error
-// (io) if there can be no child.
-ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit);
+// (io) if there can be no child. memory_bytes: what it may allocate beyond what this process has.
+ChildOutcome run_in_child(const std::function<std::string()>& work, std::chrono::milliseconds limit,
+                          size_t memory_bytes = size_t{2} << 30);
 
 }  // namespace fastcache::model

@@ -6,7 +6,10 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "model/gemma3.h"
 #include "model/llama.h"
+#include "model/qwen2.h"
+#include "model/qwen3.h"
 
 namespace fastcache::model {
 namespace {
@@ -17,7 +20,8 @@ struct FamilyRow {
 };
 
 constexpr std::array kFamilies{
-    FamilyRow{"llama", load_llama},
+    FamilyRow{"llama", load_llama}, FamilyRow{"qwen2", load_qwen2},   FamilyRow{"qwen2vl", load_qwen2},
+    FamilyRow{"qwen3", load_qwen3}, FamilyRow{"gemma3", load_gemma3},
 };
 
 }  // namespace

@@ -21,6 +21,8 @@ class Family {
   virtual ~Family() = default;
 
   virtual const attention::RopeTable& rope() const = 0;
+  // Of the local layers (HParams::local_layers); null where there are none.
+  virtual const attention::RopeTable* local_rope() const { return nullptr; }
   virtual linear::InputForms input_forms() const = 0;
   virtual size_t weight_bytes() const = 0;  // packed, in memory
   // W_O of each layer, [n_embd, n_heads * head_dim], for presses that weigh values by it. They live as long

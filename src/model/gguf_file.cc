@@ -158,6 +158,16 @@ std::vector<int64_t> GgufFile::integers(std::string_view key, int64_t least, int
   return values;
 }
 
+std::vector<bool> GgufFile::booleans(std::string_view key) const {
+  std::vector<bool> values;
+  const GgufKey* found = find(key);
+  for (uint64_t i = 0; found != nullptr && i < found->count; ++i)
+    values.push_back(found->type == GGUF_TYPE_BOOL
+                         ? load<uint8_t>(file_.bytes().data() + found->offset + i) != 0
+                         : integer_at(*found, i, INT32_MIN, INT32_MAX) != 0);
+  return values;
+}
+
 uint64_t GgufFile::array_length(std::string_view key) const {
   const GgufKey* found = find(key);
   if (found == nullptr) return 0;

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "linear/linear.h"
 #include "model/gguf_check.h"
 #include "model/mapped_file.h"
@@ -44,6 +45,9 @@ class GgufFile {
   // Everything before the tensors' data: what decides how libllama's vocabulary loader behaves.
   std::span<const std::byte> header() const { return file_.bytes().first(index_.data_offset); }
 
+  // Of every byte: who the file is. Reads it all.
+  Hash128 content_hash() const { return hash128(file_.bytes()); }
+
   bool has(std::string_view key) const { return find(key) != nullptr; }
 
   // Required keys. Throw Error (invalid_model) that names the key and what was expected. Integers and floats
@@ -61,7 +65,8 @@ class GgufFile {
 
   // A scalar counts as an array of one. Absent: empty.
   std::vector<int64_t> integers(std::string_view key, int64_t least, int64_t most) const;
-  uint64_t array_length(std::string_view key) const;  // 0 if absent
+  std::vector<bool> booleans(std::string_view key) const;  // the same; integers count as not 0
+  uint64_t array_length(std::string_view key) const;       // 0 if absent
   std::vector<std::string_view> strings(std::string_view key) const;
 
   bool has_tensor(std::string_view name) const { return tensors_.contains(name); }

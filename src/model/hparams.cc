@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/hparams.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
+#include "model/hparams_keys.h"
 #include "model/utf8.h"
 
 namespace fastcache::model {
@@ -14,58 +13,10 @@ namespace {
 
 constexpr Architecture kArchitectures[] = {
     {"llama", attention::RopeStyle::adjacent, "Llama 2 and 3, SmolLM2, Mistral"},
-};
-
-constexpr int64_t kMaxWidth = 1 << 18;  // far beyond any model; keeps products of two widths within int64
-
-// Reads the keys of one architecture: "<name>.<key>".
-class Keys {
- public:
-  Keys(const GgufFile& file, std::string_view prefix) : file_(file), prefix_(std::string(prefix) + ".") {}
-
-  std::string path(std::string_view key) const { return prefix_ + std::string(key); }
-  bool has(std::string_view key) const { return file_.has(path(key)); }
-  float real(std::string_view key) const { return file_.real(path(key)); }
-  float real_or(std::string_view key, float fallback) const { return file_.real_or(path(key), fallback); }
-  int integer(std::string_view key, int64_t least, int64_t most) const {
-    return static_cast<int>(file_.integer(path(key), least, most));
-  }
-  int integer_or(std::string_view key, int fallback, int64_t least, int64_t most) const {
-    return has(key) ? integer(key, least, most) : fallback;
-  }
-
-  // One value, or an array with one per layer; fallback 0 means required.
-  int same_in_all_layers(std::string_view key, int fallback, int n_layers, int64_t most) const {
-    const std::string name = path(key);
-    const std::vector<int64_t> values = file_.integers(name, 0, most);
-    if (values.empty() && fallback != 0 && !file_.has(name)) return fallback;
-    if (values.empty())
-      file_.fail(fmt::format("key '{}' is missing or empty; a value from 1 to {} was expected", name, most));
-    if (values.size() != 1 && values.size() != static_cast<size_t>(n_layers)) {
-      file_.fail(fmt::format("key '{}' has {} values; 1 or one for each of {} layers was expected", name,
-                             values.size(), n_layers));
-    }
-    for (const int64_t value : values) {
-      if (value != values.front()) unsupported(fmt::format("'{}' differs between layers", name));
-    }
-    if (values.front() == 0)
-      file_.fail(fmt::format("key '{}' is 0; a value from 1 to {} was expected", name, most));
-    return static_cast<int>(values.front());
-  }
-
-  void check_multiple(std::string_view key, int value, int of) const {
-    if (value % of != 0)
-      unsupported(fmt::format("'{}' is {}; multiples of {} are supported", path(key), value, of));
-  }
-
-  [[noreturn]] void unsupported(const std::string& what) const {
-    throw Error{Code::unsupported, fmt::format("{}: {}", file_.path(), what)};
-  }
-  [[noreturn]] void fail(const std::string& what) const { file_.fail(what); }
-
- private:
-  const GgufFile& file_;
-  std::string prefix_;
+    {"qwen2", attention::RopeStyle::halves, "Qwen2, Qwen2.5"},
+    {"qwen2vl", attention::RopeStyle::halves, "Qwen2-VL, Qwen2.5-VL"},
+    {"qwen3", attention::RopeStyle::halves, "Qwen3, dense"},
+    {"gemma3", attention::RopeStyle::halves, "Gemma 3"},
 };
 
 void refuse_unsupported_features(const GgufFile& file, const Keys& keys) {
@@ -75,6 +26,14 @@ void refuse_unsupported_features(const GgufFile& file, const Keys& keys) {
   }
   if (!file.boolean_or(keys.path("attention.causal"), true)) {
     keys.unsupported("the model attends in both directions (an encoder); only causal models are supported");
+  }
+}
+
+// Caps of scores and logits: no graph here has them, and without them the answers would be others.
+void refuse_softcaps(const Keys& keys) {
+  for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping"}) {
+    if (keys.real_or(key, 0) > 0)
+      keys.unsupported(fmt::format("'{}' is set; soft-capped logits are not supported", keys.path(key)));
   }
 }
 
@@ -100,10 +59,9 @@ void read_attention(const Keys& keys, HParams* h) {
     keys.unsupported(
         fmt::format("heads have {} channels; multiples of 16 up to 512 are supported", h->head_dim));
   }
+  refuse_softcaps(keys);
   h->attention_scale = keys.real_or("attention.scale", 0);
   if (h->attention_scale == 0) h->attention_scale = 1.0f / std::sqrt(static_cast<float>(h->head_dim));
-  h->attention_softcap = std::max(0.0f, keys.real_or("attn_logit_softcapping", 0));
-  h->final_softcap = std::max(0.0f, keys.real_or("final_logit_softcapping", 0));
 }
 
 RopeScaling scaling_type(const GgufFile& file, const Keys& keys) {
@@ -185,6 +143,7 @@ HParams read_hparams(const GgufFile& file) {
   read_attention(keys, &h);
   keys.check_multiple("attention.key_length * head_count", h.n_heads * h.head_dim, 32);
   read_rope_keys(file, keys, &h);
+  read_family_keys(file, keys, &h);
   return h;
 }
 

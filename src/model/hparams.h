@@ -3,9 +3,11 @@
 // have a graph. Everything is range-checked here, so that the graph and the pool may trust it.
 #pragma once
 
+#include <array>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "attention/rope.h"
 #include "model/gguf_file.h"
@@ -36,13 +38,19 @@ struct HParams {
   int n_vocab = 0;
   int context_length = 0;  // positions the model was trained for
   float rms_eps = 0;
-  float attention_scale = 0;    // on q k; 1/sqrt(head_dim) unless the file says otherwise
-  int sliding_window = 0;       // rows that a query sees; 0: all
-  float attention_softcap = 0;  // 0: none
-  float final_softcap = 0;
+  float attention_scale = 0;     // on q k; 1/sqrt(head_dim) unless the file says otherwise
+  float embedding_scale = 1.0f;  // on token embeddings
+
+  std::vector<bool>
+      local_layers{};      // [n_layers]: those with a sliding window and RoPE of their own; or empty
+  int sliding_window = 0;  // of these: a query at p sees positions > p - sliding_window
+  float local_rope_base = 10000.0f;  // of these; nothing scales it
+  bool has_local_layers() const { return !local_layers.empty(); }
+  bool is_local(int layer) const { return has_local_layers() && local_layers[static_cast<size_t>(layer)]; }
 
   int rope_dims = 0;  // rotated channels, even, <= head_dim
   float rope_base = 10000.0f;
+  std::array<int, 4> rope_sections{};  // M-RoPE: pairs that each of a token's positions turns; 0: not M-RoPE
   RopeScaling rope_scaling = RopeScaling::none;
   float rope_factor = 1.0f;            // context is stretched by this
   int rope_original_context = 0;       // YaRN: context_length before
@@ -57,6 +65,8 @@ HParams read_hparams(const GgufFile& file);
 
 // freq_factors: rope_freqs.weight [rope_dims/2] (Llama 3.1 scaling) or empty.
 attention::RopeTable make_rope(const HParams& hparams, std::span<const float> freq_factors);
+// Of the local layers.
+attention::RopeTable make_local_rope(const HParams& hparams);
 // The same with the file's rope_freqs.weight, if it has one. Marks the tensor as taken.
 attention::RopeTable read_rope(const HParams& hparams, TensorReader& tensors);
 

@@ -2,6 +2,7 @@
 #include "model/libllama.h"
 
 #include <log.h>  // of llama-common
+#include <mtmd.h>
 
 #include <mutex>
 #include <string_view>
@@ -31,6 +32,7 @@ void start_llama_library() {
   static std::once_flag once;
   std::call_once(once, [] {
     llama_log_set(to_our_log, nullptr);
+    mtmd_log_set(to_our_log, nullptr);
     // llama-common logs through a thread of its own, started by its first line. Below every level: never.
     common_log_set_verbosity_thold(-1000);
     llama_backend_init();
@@ -43,6 +45,9 @@ std::string take_llama_error() {
   return error;
 }
 
-void silence_llama_library() { llama_log_set(keep_error, nullptr); }
+void silence_llama_library() {
+  llama_log_set(keep_error, nullptr);
+  mtmd_log_set(keep_error, nullptr);
+}
 
 }  // namespace fastcache::model

@@ -16,7 +16,9 @@ namespace {
 
 // [n_new]: what the step's last token of the sequence pays to the new tokens in the layer that just ran.
 std::vector<float> last_attention(const StepContext& context, const kv::PageMemory& pages,
-                                  const attention::AttentionShape& shape, int layer, int s, int first_row) {
+                                  const attention::AttentionShape& of_model, int layer, int s,
+                                  int first_row) {
+  const attention::AttentionShape shape = attention::layer_shape(of_model, layer);
   const StepSequence& step = context.sequences[static_cast<size_t>(s)];
   const int width = (shape.n_heads + 2 * shape.n_kv_heads) * shape.head_dim;
   const float* q = context.qkv.data() + static_cast<size_t>(first_row + step.n_new - 1) * width;

@@ -37,6 +37,9 @@ attention::RopeTable make_rope(const HParams& h, std::span<const float> freq_fac
                              .magnitude = h.rope_attention_factor};
   const bool yarn = h.rope_scaling == RopeScaling::yarn;
   if (yarn && h.rope_factor > 1.0f) table.magnitude *= 1.0f + 0.1f * std::log(h.rope_factor);
+  for (size_t section = 0; section < h.rope_sections.size(); ++section)
+    table.section.insert(table.section.end(), static_cast<size_t>(h.rope_sections[section]),
+                         static_cast<uint8_t>(section));
   table.inverse_frequency.reserve(static_cast<size_t>(n_pairs));
   for (int pair = 0; pair < n_pairs; ++pair) {
     double trained = std::pow(static_cast<double>(h.rope_base), -2.0 * pair / h.rope_dims);
@@ -46,6 +49,14 @@ attention::RopeTable make_rope(const HParams& h, std::span<const float> freq_fac
         static_cast<float>(trained * keep + trained / static_cast<double>(h.rope_factor) * (1.0 - keep)));
   }
   return table;
+}
+
+attention::RopeTable make_local_rope(const HParams& h) {
+  HParams local = h;
+  local.rope_base = h.local_rope_base;
+  local.rope_scaling = RopeScaling::none;
+  local.rope_factor = 1.0f;
+  return make_rope(local, {});
 }
 
 attention::RopeTable read_rope(const HParams& h, TensorReader& tensors) {

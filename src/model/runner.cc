@@ -17,13 +17,13 @@ Runner::Runner(const HParams& hparams, const Family& family, const kv::PagePool&
       pages_(pages),
       compute_(compute),
       forms_(family.input_forms()),
+      local_{.is_local = hparams.local_layers, .window = hparams.sliding_window, .rope = family.local_rope()},
       shape_{.n_heads = hparams.n_heads,
              .n_kv_heads = hparams.n_kv_heads,
              .head_dim = hparams.head_dim,
              .scale = hparams.attention_scale,
-             .softcap = hparams.attention_softcap,
-             .window = hparams.sliding_window,
-             .rope = &family.rope()},
+             .rope = &family.rope(),
+             .local = hparams.has_local_layers() ? &local_ : nullptr},
       context_(hparams, compute.n_threads()) {
   family.build_graph(graph_, context_, 0, hparams.n_layers);
 }

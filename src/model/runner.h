@@ -22,13 +22,15 @@ class Runner {
  public:
   // All must outlive the runner; the pool's head_dim is the model's.
   Runner(const HParams& hparams, const Family& family, const kv::PagePool& pages, ComputePool& compute);
+  Runner(const Runner&) = delete;  // shape_ points into it
+  Runner& operator=(const Runner&) = delete;
 
   // One step. Each sequence has its new tokens appended; their ids are in the vocabulary. Returns the wanted
   // logits [sum of logit_rows, n_vocab], in the order of the sequences; valid until the next step. Throws
   // Error (internal); the caller then truncates the sequences.
   std::span<const float> run(std::span<const StepSequence> sequences);
 
-  // How its queries look at keys; the rope table in it lives as long as the model.
+  // How its queries look at keys. What it points to lives as long as the runner and the model.
   const attention::AttentionShape& attention() const { return shape_; }
 
   void set_profiling(bool on) { graph_.set_profiling(on); }
@@ -46,6 +48,7 @@ class Runner {
   const kv::PagePool& pages_;
   ComputePool& compute_;
   linear::InputForms forms_;
+  attention::LocalLayers local_;
   attention::AttentionShape shape_;
   StepContext context_;
   StepGraph graph_;

@@ -31,8 +31,15 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
     for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
     for (int i = 0; i < step[s].n_new; ++i) {
       const kv::Token& token = tokens[first_token + i];
-      rows.push_back(
-          {.sequence = s, .index = i, .token = token.id, .position = token.position[0], .going = i});
+      const float* embedding = step[s].embeddings.empty() ? nullptr : step[s].embeddings[i];
+      if (token.id < 0 && embedding == nullptr)
+        throw Error{Code::internal, "a row of a picture came without its embedding"};
+      rows.push_back({.sequence = s,
+                      .index = i,
+                      .token = token.id,
+                      .embedding = embedding,
+                      .positions = token.position,
+                      .going = i});
       positions.push_back(token.position[0]);
     }
   }
@@ -40,7 +47,9 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   const HParams& h = hparams;
   plan_moments();
   reserve(cos_sin, n_rows(), h.rope_dims);
+  if (h.has_local_layers()) reserve(local_cos_sin, n_rows(), h.rope_dims);
   reserve(hidden, n_rows(), h.n_embd);
+  reserve(branch, n_rows(), h.n_embd);
   reserve(qkv, n_rows(), (h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
   reserve(attention_out, n_rows(), h.n_heads * h.head_dim);
   reserve(logits, n_logit_rows(), h.n_vocab);
@@ -77,6 +86,7 @@ void StepContext::drop_rows(const std::vector<bool>& goes_on) {
     if (!goes_on[row]) continue;
     move_row(hidden, row, n, hparams.n_embd);
     move_row(cos_sin, row, n, hparams.rope_dims);
+    if (hparams.has_local_layers()) move_row(local_cos_sin, row, n, hparams.rope_dims);
     rows[static_cast<size_t>(n)] = rows[row];
     rows[static_cast<size_t>(n)].going = n_going[static_cast<size_t>(rows[row].sequence)]++;
     positions[static_cast<size_t>(n)] = positions[row];
@@ -113,7 +123,7 @@ void StepContext::plan_attention(const kv::PageMemory& pages, const attention::A
       first_query += n_going[s];
     }
     const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);
-    views.work.plan({.shape = shape,
+    views.work.plan({.shape = attention::layer_shape(shape, layer),
                      .pages = pages,
                      .sequences = views.sequences,
                      .q = qkv.data(),

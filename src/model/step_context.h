@@ -5,6 +5,7 @@
 // of the buffers during it.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -28,6 +29,10 @@ struct StepSequence {
   std::span<const int32_t> logit_rows;  // of 0 .. n_new-1, ascending: which tokens' logits are wanted
   QueryRecord* record = nullptr;        // what a press wants of the queries, or null
   const TokenPruner* pruner = nullptr;  // drops some of the new tokens between two layers, or null
+  // [n_new]: rows [n_embd] that enter the model in place of a token's embedding, for the tokens without a
+  // vocabulary id (kv::Token); null for the others. Empty: there are none. They go in as they are, without
+  // what a family does to its own embeddings.
+  std::span<const float* const> embeddings = {};
 };
 
 // One token of the flattened batch.
@@ -35,7 +40,8 @@ struct StepRow {
   int sequence = 0;  // index into StepContext::sequences
   int index = 0;     // of the sequence's new tokens
   int32_t token = 0;
-  int32_t position = 0;
+  std::array<int32_t, 4> positions{};  // as in kv::Token
+  const float* embedding = nullptr;  // [n_embd] in place of the token's
   int going = 0;  // index among those of the sequence's new tokens that the layers at work compute
 };
 
@@ -56,7 +62,9 @@ struct StepContext {
 
   // --- between operations
   std::vector<float> cos_sin;        // [n_rows, rope dims]
+  std::vector<float> local_cos_sin;  // the same of layers with angles of their own, if there are any
   std::vector<float> hidden;         // [n_rows, n_embd]: the residual stream
+  std::vector<float> branch;         // [n_rows, n_embd]: a block's output, where it is not added at once
   std::vector<float> qkv;            // [n_rows, (n_heads + 2 n_kv_heads) * head_dim]
   std::vector<float> attention_out;  // [n_rows, n_heads * head_dim]
   std::vector<float> last_hidden;    // [n_logit_rows, n_embd]: the rows that go on after the last attention
@@ -85,13 +93,13 @@ struct StepContext {
   std::vector<float> plain_queries;       // [n_rows, n_heads * head_dim], of one layer
 
   // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
-  // the model's to say.
+  // the model's to say. Throws Error (internal) for a token without id and without an embedding.
   void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
   void plan_moments();  // part of begin_step()
   // Rows that do not go on leave the batch. goes_on: [n_rows]. Throws Error (internal) for one whose logits
   // are wanted.
   void drop_rows(const std::vector<bool>& goes_on);
-  // Of the layers from first_layer on.
+  // Of the layers from first_layer on. shape: the model's; see attention::layer_shape().
   void plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape,
                       int first_layer = 0);
 };

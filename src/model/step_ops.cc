@@ -35,12 +35,22 @@ int qkv_width(const HParams& h) { return (h.n_heads + 2 * h.n_kv_heads) * h.head
 }  // namespace
 
 void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedMatrix& embedding,
-                   const attention::RopeTable& rope) {
-  graph.add("embedding", [&](const WorkRange& range) {
+                   const EmbeddingOptions& options) {
+  graph.add("embedding", [&context, &embedding, options](const WorkRange& range) {
     for_each_row(range, context.n_rows(), [&](int row) {
       const StepRow& step_row = context.rows[static_cast<size_t>(row)];
-      linear::get_row(embedding, step_row.token, row_of(context.hidden, row, context.hparams.n_embd));
-      attention::rope_angles(rope, step_row.position, row_of(context.cos_sin, row, rope.n_dims));
+      const int n_embd = context.hparams.n_embd, n_dims = context.hparams.rope_dims;
+      float* hidden = row_of(context.hidden, row, n_embd);
+      if (step_row.embedding != nullptr)
+        std::copy_n(step_row.embedding, n_embd, hidden);
+      else
+        linear::get_row(embedding, step_row.token, hidden);
+      if (options.scale != 1.0f && step_row.embedding == nullptr)
+        std::transform(hidden, hidden + n_embd, hidden, [&](float x) { return x * options.scale; });
+      attention::rope_angles(*options.rope, step_row.positions, row_of(context.cos_sin, row, n_dims));
+      if (options.local_rope != nullptr)
+        attention::rope_angles(*options.local_rope, step_row.positions,
+                               row_of(context.local_cos_sin, row, n_dims));
     });
   });
 }
@@ -72,15 +82,28 @@ void add_qkv(StepGraph& graph, StepContext& context, const linear::PackedMatrix&
   });
 }
 
-void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const attention::RopeTable& rope) {
-  graph.add("rope", [&context, &rope, layer](const WorkRange& range) {
+namespace {
+
+void norm_heads(float* heads, int n_heads, std::span<const float> weight, float eps) {
+  for (int head = 0; head < n_heads && !weight.empty(); ++head, heads += weight.size())
+    rms_norm({heads, weight.size()}, weight, eps, heads);
+}
+
+}  // namespace
+
+void add_rope_and_store(StepGraph& graph, StepContext& context, int layer, const RopeOptions& options) {
+  graph.add("rope", [&context, options, layer](const WorkRange& range) {
     const HParams& h = context.hparams;
     for_each_row(range, context.n_rows(), [&](int row) {
       const StepRow& step_row = context.rows[static_cast<size_t>(row)];
-      const float* cos_sin = row_of(context.cos_sin, row, rope.n_dims);
+      const attention::RopeTable& rope = *options.rope;
+      const float* cos_sin =
+          row_of(options.angles == Angles::local ? context.local_cos_sin : context.cos_sin, row, rope.n_dims);
       float* q = row_of(context.qkv, row, qkv_width(h));
       const StepSequence& step = context.sequences[static_cast<size_t>(step_row.sequence)];
       const int q_width = h.n_heads * h.head_dim;
+      norm_heads(q, h.n_heads, options.q_norm, h.rms_eps);
+      norm_heads(q + q_width, h.n_kv_heads, options.k_norm, h.rms_eps);
       if (step.record != nullptr && step.record->moments.wanted())
         std::copy_n(q, q_width, row_of(context.plain_queries, row, q_width));
       for (int head = 0; head < h.n_heads + h.n_kv_heads; ++head) {  // k's heads follow q's
@@ -149,29 +172,38 @@ void add_keep_logit_rows(StepGraph& graph, StepContext& context) {
   });
 }
 
+namespace {
+
+linear::MatmulArgs block_output(StepContext& context, const linear::PackedMatrix& weights,
+                                const linear::Activations& input, int n_rows, Into into) {
+  const bool adds = into == Into::hidden;
+  float* out = (adds ? context.hidden : context.branch).data();
+  return {.weights = &weights,
+          .input = &input,
+          .n_rows = n_rows,
+          .epilogue = adds ? linear::Epilogue::add : linear::Epilogue::store,
+          .out = out,
+          .out_stride = static_cast<size_t>(context.hparams.n_embd),
+          .residual = adds ? out : nullptr};
+}
+
+}  // namespace
+
 void add_attention_output(StepGraph& graph, StepContext& context, Rows rows,
-                          const linear::PackedMatrix& output, const float* bias) {
+                          const linear::PackedMatrix& output, Into into) {
   graph.add("quantise", [&context, rows](const WorkRange& range) {
     const int width = context.hparams.n_heads * context.hparams.head_dim;
     for_each_row(range, count(context, rows), [&](int row) {
       context.attention_input.set_row(row, row_of(context.attention_out, row, width));
     });
   });
-  graph.add("attention_output", [&context, rows, &output, bias](const WorkRange& range) {
-    linear::matmul({.weights = &output,
-                    .input = &context.attention_input,
-                    .n_rows = count(context, rows),
-                    .epilogue = linear::Epilogue::add,
-                    .bias = bias,
-                    .out = context.hidden.data(),
-                    .out_stride = static_cast<size_t>(context.hparams.n_embd),
-                    .residual = context.hidden.data()},
-                   range);
+  graph.add("attention_output", [&context, rows, &output, into](const WorkRange& range) {
+    linear::matmul(block_output(context, output, context.attention_input, count(context, rows), into), range);
   });
 }
 
 void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const linear::PackedMatrix& gate_up,
-                   linear::Epilogue activation, const linear::PackedMatrix& down) {
+                   linear::Epilogue activation, const linear::PackedMatrix& down, Into into) {
   graph.add("gate_up", [&context, rows, &gate_up, activation](const WorkRange& range) {
     linear::matmul({.weights = &gate_up,
                     .input = &context.embd_input,
@@ -180,15 +212,28 @@ void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const line
                     .out_activations = &context.ffn_input},
                    range);
   });
-  graph.add("down", [&context, rows, &down](const WorkRange& range) {
-    linear::matmul({.weights = &down,
-                    .input = &context.ffn_input,
-                    .n_rows = count(context, rows),
-                    .epilogue = linear::Epilogue::add,
-                    .out = context.hidden.data(),
-                    .out_stride = static_cast<size_t>(context.hparams.n_embd),
-                    .residual = context.hidden.data()},
-                   range);
+  graph.add("down", [&context, rows, &down, into](const WorkRange& range) {
+    linear::matmul(block_output(context, down, context.ffn_input, count(context, rows), into), range);
+  });
+}
+
+void add_branch(StepGraph& graph, StepContext& context, Rows rows, std::span<const float> norm,
+                std::span<const float> next_norm) {
+  const size_t n_embd = norm.size();
+  auto scratch = std::make_shared<std::vector<std::vector<float>>>(static_cast<size_t>(context.n_threads),
+                                                                   std::vector<float>(n_embd));
+  graph.add("norm", [&context, rows, norm, next_norm, n_embd, scratch](const WorkRange& range) {
+    float* normalised = (*scratch)[static_cast<size_t>(range.thread)].data();
+    const float eps = context.hparams.rms_eps;
+    for_each_row(range, count(context, rows), [&](int row) {
+      float* hidden = row_of(context.hidden, row, static_cast<int>(n_embd));
+      const float* branch = row_of(context.branch, row, static_cast<int>(n_embd));
+      rms_norm({branch, n_embd}, norm, eps, normalised);
+      for (size_t i = 0; i < n_embd; ++i) hidden[i] += normalised[i];
+      if (next_norm.empty()) return;
+      rms_norm({hidden, n_embd}, next_norm, eps, normalised);
+      context.embd_input.set_row(row, normalised);
+    });
   });
 }
 

@@ -3,25 +3,25 @@
 
 #include <spdlog/fmt/fmt.h>
 
-#include <filesystem>
-#include <fstream>
-#include <system_error>
+#include <algorithm>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "model/chat_template.h"
 #include "model/child_process.h"
 #include "model/libllama.h"
-#include "model/models.h"
+#include "model/probe_mark.h"
 #include "model/vocab.h"
 
 namespace fastcache::model {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr int kProbeVersion = 1;  // raise it when the probe looks at more
+
+// Most take 0.2 s. A child that was forked while another thread held a lock which fork() does not hand over
+// (the allocator's under a sanitizer) waits for ever and says nothing about the file: so there is a second
+// try.
+constexpr std::chrono::milliseconds kFirstTry = std::chrono::seconds(5);
 
 // Everything that this process will later do on its own with the model's metadata.
 std::string try_vocab(const GgufFile& file) {
@@ -42,38 +42,20 @@ std::string try_vocab(const GgufFile& file) {
   return "";
 }
 
-// Empty where there is no cache folder.
-fs::path success_mark(const GgufFile& file) {
-  try {
-    const std::string version = fmt::format("{} {}", kProbeVersion, llama_version());
-    const uint64_t seed = hash64(std::as_bytes(std::span(version)));
-    return cache_folder() / "probed" / to_hex(hash128(file.header(), seed));
-  } catch (const Error&) {
-    return {};
-  }
-}
-
-// Best effort: without the mark the next start just takes a little longer.
-void remember(const fs::path& mark) {
-  if (mark.empty()) return;
-  std::error_code ignored;
-  fs::create_directories(mark.parent_path(), ignored);
-  if (!std::ofstream(mark).good()) log().debug("cannot write {}", mark.string());
-}
-
 }  // namespace
 
 void probe_vocab(const GgufFile& file, std::chrono::milliseconds limit) {
   using Kind = ChildOutcome::Kind;
-  const fs::path mark = success_mark(file);
-  std::error_code ignored;
-  if (!mark.empty() && fs::exists(mark, ignored)) return;
+  const auto mark = probe_mark(file.header(), fmt::format("{} {}", kProbeVersion, llama_version()));
+  if (is_marked(mark)) return;
   start_llama_library();  // before the fork: the child must not take the lock of the first call
   log();
-  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, limit);
+  const auto work = [&] { return try_vocab(file); };
+  ChildOutcome outcome = run_in_child(work, std::min(limit, kFirstTry));
+  if (outcome.kind == Kind::timed_out && limit > kFirstTry) outcome = run_in_child(work, limit);
   switch (outcome.kind) {
     case Kind::done:
-      remember(mark);
+      set_mark(mark);
       return;
     case Kind::failed:
       if (outcome.message.starts_with(file.path())) throw Error{Code::invalid_model, outcome.message};

@@ -12,11 +12,20 @@
 namespace fastcache::press {
 namespace {
 
-int64_t rows_held(const kv::Sequence& sequence) {
-  const kv::CacheShape& shape = sequence.shape();
+LayerInput layer_view(const CompressJob& job, int layer) {
+  const LayerInput all{*job.pool,  *job.sequence,
+                       layer,      job.new_rows_only,
+                       job.record, job.output_weights.empty() ? nullptr : job.output_weights[layer]};
+  if (job.local == nullptr || !job.local->is_local[layer]) return all;
+  return all.seen_from(job.sequence->next_position() - job.local->window + 1);
+}
+
+int64_t rows_seen(const CompressJob& job) {
   int64_t n = 0;
-  for (int layer = 0; layer < shape.n_layers; ++layer)
-    for (int head = 0; head < shape.n_kv_heads; ++head) n += sequence.rows_held(layer, head);
+  for (int layer = 0; layer < job.sequence->shape().n_layers; ++layer) {
+    const LayerInput view = layer_view(job, layer);
+    for (int head = 0; head < view.n_kv_heads(); ++head) n += view.n_held(head);
+  }
   return n;
 }
 
@@ -64,12 +73,15 @@ void check_channels(const Edit& edit, int head_dim) {
 
 // The rows in front of the candidates, then the candidates that are left, or what stands for them now.
 PlannedHead plan_head(const LayerInput& layer, int head, Edit last) {
-  const int n_staying = layer.n_staying(head);
-  PlannedHead planned{.layer = layer.layer(), .head = head, .n_before = n_staying + layer.n_behind(head)};
+  const int n_unseen = layer.n_unseen(head), n_staying = layer.n_staying(head);
+  PlannedHead planned{.layer = layer.layer(),
+                      .head = head,
+                      .n_before = n_unseen + n_staying + layer.n_behind(head),
+                      .n_unseen = n_unseen};
   planned.rows.resize(n_staying);
-  std::iota(planned.rows.begin(), planned.rows.end(), 0);
+  std::iota(planned.rows.begin(), planned.rows.end(), n_unseen);
   for (int row = 0; row < layer.n_rows(head); ++row)
-    planned.rows.push_back(n_staying + layer.row_behind(head, row));
+    planned.rows.push_back(n_unseen + n_staying + layer.row_behind(head, row));
   planned.first_new = n_staying;
   planned.k = std::move(last.k);
   planned.v = std::move(last.v);
@@ -108,9 +120,7 @@ bool commit_head(kv::Sequence& sequence, const PlannedHead& planned) {
 std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& threads) {
   const kv::CacheShape& shape = job.sequence->shape();
   std::vector<LayerInput> layers;
-  for (int layer = 0; layer < shape.n_layers; ++layer)
-    layers.emplace_back(*job.pool, *job.sequence, layer, job.new_rows_only, job.record,
-                        job.output_weights.empty() ? nullptr : job.output_weights[layer]);
+  for (int layer = 0; layer < shape.n_layers; ++layer) layers.push_back(layer_view(job, layer));
 
   std::vector<std::optional<Format>> formats(shape.n_heads());  // of several stages the last says it
   std::vector<Edit> edits;  // the last stage's are the only ones that may hold new rows
@@ -135,7 +145,9 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
       if (formats[pair])
         plan_format(job.sequence->table(layer.layer(), head), *formats[pair], shape.type, plan.back());
     }
-  const auto removed = [](const PlannedHead& p) { return p.n_before - static_cast<int>(p.rows.size()); };
+  const auto removed = [](const PlannedHead& p) {
+    return p.n_before - p.n_unseen - static_cast<int>(p.rows.size());
+  };
   std::erase_if(plan,
                 [&](const PlannedHead& p) { return removed(p) == 0 && p.k.empty() && p.n_quantized == 0; });
   std::stable_sort(plan.begin(), plan.end(),
@@ -144,7 +156,7 @@ std::vector<PlannedHead> plan_compression(const CompressJob& job, ComputePool& t
 }
 
 CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHead> plan) {
-  CompressResult result{.rows_before = rows_held(*job.sequence)};
+  CompressResult result{.rows_before = rows_seen(job)};
   const auto free_before = static_cast<int64_t>(job.pool->free_pages());
   for (PlannedHead& planned : plan) {
     assert(job.sequence->rows_held(planned.layer, planned.head) == planned.n_before);
@@ -152,7 +164,7 @@ CompressResult commit_compression(const CompressJob& job, std::vector<PlannedHea
   }
   const auto pages_freed = static_cast<int64_t>(job.pool->free_pages()) - free_before;
   result.bytes_freed = pages_freed * static_cast<int64_t>(job.pool->page_bytes());
-  result.rows_after = rows_held(*job.sequence);
+  result.rows_after = rows_seen(job);
   return result;
 }
 

@@ -26,6 +26,10 @@ struct CompressJob {
   // or a budget counts then: Budget::rows_kept.
   bool new_rows_only = false;
   const model::QueryRecord* record = nullptr;  // the sequence's, where the press needs queries
+  // The model's layers with a sliding window, null where there are none. There only rows that a later query
+  // sees are candidates and count; queries' attention is shared out among these. The others, as far as their
+  // pages are still there, go with the head's first compression. So it does not matter when pages were freed.
+  const attention::LocalLayers* local = nullptr;
   // [n_layers], the model's; empty unless the press needs them.
   std::span<const linear::PackedMatrix* const> output_weights{};
 };
@@ -34,6 +38,7 @@ struct PlannedHead {
   int layer = 0;
   int head = 0;
   int n_before = 0;             // rows held when planned
+  int n_unseen = 0;             // of them in front, what no later query sees: never among those that stay
   std::vector<int32_t> rows{};  // that stay, of all rows held, strictly ascending
   int n_quantized = 0;          // the first of them become `type`, where they are not quantised already
   kv::KvType type = kv::KvType::q4;
@@ -43,7 +48,7 @@ struct PlannedHead {
 };
 
 struct CompressResult {
-  int64_t rows_before = 0;  // held by all heads together
+  int64_t rows_before = 0;  // held by all heads together, unseen ones aside
   int64_t rows_after = 0;
   int64_t bytes_freed = 0;  // by the pool's account; below 0 where kept rows had to be copied out of pages
                             //   that others still own

@@ -83,8 +83,8 @@ Expectation expectation(const LayerInput& layer, int query_head, std::span<const
   const int d = layer.head_dim();
   std::vector<double> mean(d), covariance(static_cast<size_t>(d) * d);
   record.moments.get(layer.layer(), query_head, mean.data(), covariance.data());
-  if (record.attention.rope != nullptr) {
-    const attention::RopeTable& rope = *record.attention.rope;
+  if (const auto* table = layer.attention().rope; table != nullptr) {
+    const attention::RopeTable& rope = *table;
     rotate(rope, cos_sin, mean.data(), 1);
     for (int i = 0; i < d; ++i) rotate(rope, cos_sin, covariance.data() + static_cast<size_t>(i) * d, 1);
     for (int i = 0; i < d; ++i) rotate(rope, cos_sin, covariance.data() + i, d);
@@ -132,7 +132,7 @@ class ExpectedAttention final : public Press {
   LayerScores score(const LayerInput& layer) const override {
     LayerScores scores(layer.n_kv_heads());
     std::vector<double> cos_sin;
-    if (const auto* rope = layer.record()->attention.rope; rope != nullptr)
+    if (const auto* rope = layer.attention().rope; rope != nullptr)
       cos_sin = mean_angles(*rope, layer.sequence().token_count(), n_future_);
     std::vector<float> keys;
     for (int head = 0; head < layer.n_kv_heads(); ++head) {

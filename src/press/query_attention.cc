@@ -113,13 +113,15 @@ void add_biases(const LayerInput& layer, int head, int begin, int n_rows, float*
 // Rows behind a query, and those in front of its sliding window.
 void hide_unseen(const LayerInput& layer, int head, int begin, int n_rows, const Lanes& lanes,
                  float* scores) {
-  const int window = layer.record()->attention.window;
+  const int window = layer.attention().window;
+  const kv::TokenTable& tokens = layer.sequence().tokens();
   if (window == 0 && layer.held_token(head, begin + n_rows - 1) <= lanes.token(0)) return;
   for (int row = 0; row < n_rows; ++row) {
     const int token = layer.held_token(head, begin + row);
     for (int lane = 0; lane < lanes.n; ++lane) {
       const int query = lanes.token(lane);
-      if (token > query || (window > 0 && token <= query - window)) scores[row * kColumns + lane] = kUnseen;
+      const bool too_old = window > 0 && tokens.position(token) <= tokens.position(query) - window;
+      if (token > query || too_old) scores[row * kColumns + lane] = kUnseen;
     }
   }
 }

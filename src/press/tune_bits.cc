@@ -80,7 +80,7 @@ void attend(const Rows& rows, Seen seen, const float* q, const attention::Attent
 // Of one KV head: the errors of its query heads, added up over heads and queries.
 BitErrors head_errors(const kv::PagePool& pool, const kv::Sequence& sequence,
                       const model::QueryRecord& record, int layer, int head, int n_residual) {
-  const attention::AttentionShape& shape = record.attention;
+  const attention::AttentionShape shape = attention::layer_shape(record.attention, layer);
   const int group = shape.n_heads / shape.n_kv_heads;
   const Rows stored = stored_rows(pool, sequence, layer, head);
   Rows by_bits[kTunedBits.size()];

@@ -2,6 +2,7 @@
 #include "server/completions.h"
 
 #include <atomic>
+#include <exception>
 
 #include "base/log.h"
 #include "server/api_error.h"
@@ -74,8 +75,14 @@ asio::awaitable<void> send_events(CompletionRun& run, HttpReply& reply) {
 asio::awaitable<void> send_answers(CompletionRun& run, News& news, const Watching& client, HttpReply& reply) {
   while (true) {
     client.check();
-    run.poll();
-    if (run.stream()) co_await send_events(run, reply);
+    std::exception_ptr failure;
+    try {
+      run.poll();
+    } catch (const Error&) {
+      failure = std::current_exception();
+    }
+    if (run.stream()) co_await send_events(run, reply);  // what came before the failure leaves before it
+    if (failure) std::rethrow_exception(failure);
     if (run.ended()) break;
     co_await news.wait();
   }

@@ -122,9 +122,10 @@ def in_process(program, model, threads, pool, load, seed):
 def over_http(program, url, model, load, seed):
     """in_process()'s prompts exactly, sent to a server."""
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
+        streams = ["--max-concurrency", load.streams] if load.streams else []
         output_of([program, "bench", "--url", url, "-m", model, "--num-prompts", load.requests, "--prompt-tokens",
-                   load.prompt, "--generate-tokens", load.generated[0], "--seed", seed, "--save-result", file.name],
-                  LOAD_LIMIT)
+                   load.prompt, "--generate-tokens", load.generated[0], "--seed", seed, *streams,
+                   "--save-result", file.name], LOAD_LIMIT)
         return read_metrics(pathlib.Path(file.name).read_text())
 
 

@@ -103,13 +103,15 @@ def overhead_table(run, loads):
     for load in loads:
         for name in ("server", "in process"):
             values, quiet = medians(run["samples"], name, load)
+            if not values:
+                continue
             lines.append(row([load.label() if name == "server" else "", name + ("" if quiet else " ~"), *value_cells(values)]))
         throughput = [server / direct for server, direct in paired(run["samples"], load, "output_throughput")]
         beside = [sample["metrics"].get("median_ttft_beside_engine_ms") for sample in run["samples"]
                   if sample["name"] == "server" and sample["load"] == load.label()]
-        if throughput and beside and None not in beside:
-            lines.append(row(["", "what the server adds", f"**{statistics.median(beside):.1f} ms**", "", "", "",
-                              f"**{statistics.median(throughput):.3f} x**", ""]))
+        if beside and None not in beside:
+            ratio = f"**{statistics.median(throughput):.3f} x**" if throughput else ""
+            lines.append(row(["", "what the server adds", f"**{statistics.median(beside):.1f} ms**", "", "", "", ratio, ""]))
     lines += ["", "Server: `fastcache serve`, loaded over HTTP by `fastcache bench --url` on the same CPUs; in process: "
               "`fastcache bench --requests`. The same prompts at the same time; in turns, the first one alternating. What the "
               "server adds to TTFT: the client's, less the engine's own from submission on, median of the requests."]

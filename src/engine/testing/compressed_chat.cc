@@ -125,6 +125,7 @@ press::CompressResult compress(Hand& hand, const HandPress& press, const model::
                           .sequence = &hand.sequence,
                           .new_rows_only = new_rows_only,
                           .record = &record,
+                          .local = hand.runner.attention().local,
                           .output_weights = output_weights},
                          hand.model.compute);
 }

@@ -2,6 +2,7 @@
 // Drives a StepLoop without threads: requests arrive at given steps, answers are collected. For tests.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -40,7 +41,9 @@ class LoopDriver {
 
   ~LoopDriver() { loop_.cancel_all(); }  // of a test that failed: answers go before the pool
 
-  int submit(const Request& request);  // a handle for the calls below; throws as prepare_request()
+  // A handle for the calls below; throws as prepare_request(). on_news: as Engine::submit()'s.
+  int submit(const Request& request, std::function<void()> on_news = {});
+  int submit(std::unique_ptr<RequestState> prepared, std::function<void()> on_news = {});
   void cancel(int request) { channels_[static_cast<size_t>(request)]->cancel(); }
   void step();                                     // and a millisecond passes
   void run_to_the_end(int max_steps = 1'000'000);  // throws Error (internal) when it does not come

@@ -20,10 +20,11 @@ function metrics() {
     const about = `${text.n} documents, ${data.options.context_tokens} tokens compressed, ` +
       `${data.options.continuation_tokens} continued; perplexity with all rows ${text.full.perplexity.toFixed(2)}, ` +
       `with the first 4 and last 128 ${text.window.perplexity.toFixed(2)}`;
-    add("context gain retained, %", about, 1, text.rows, (row) => interval(row.gain_retained));
-    add("KL from the full cache, nats a token", about, -1, text.rows, (row) => ({value: row.kl, low: null, high: null}));
-    add("top-1 agreement, %", about, 1, text.rows, (row) => ({value: 100 * row.top1, low: null, high: null}));
-    add("perplexity", about, -1, text.rows, (row) => ({value: row.perplexity, low: null, high: null}));
+    const held = [...text.rows, ...text.formats.map((format) => ({...format.rows[0], removed: null}))];
+    add("context gain retained, %", about, 1, held, (row) => interval(row.gain_retained));
+    add("KL from the full cache, nats a token", about, -1, held, (row) => ({value: row.kl, low: null, high: null}));
+    add("top-1 agreement, %", about, 1, held, (row) => ({value: 100 * row.top1, low: null, high: null}));
+    add("perplexity", about, -1, held, (row) => ({value: row.perplexity, low: null, high: null}));
   }
   for (const task of data.tasks)
     for (const measure of ["exact", "likelihood"])

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct EvaluateOptions {
   kv::KvType kv_type = kv::KvType::bf16;
   int n_threads = 2;
   std::vector<int> chunks{512};  // sizes of the steps; the last one repeats
+  bool free_unseen = false;      // pages that have left the sliding windows, behind each step
 };
 
 // A model's weights, ready for any number of evaluations.
@@ -29,6 +31,12 @@ struct TestModel {
 using OnChunk = std::function<void(int first_position, std::span<const float> logits)>;
 void evaluate(TestModel& model, std::span<const int32_t> tokens, const EvaluateOptions& options,
               const OnChunk& chunk);
+
+// Several texts side by side, in steps of random sizes in which some sit out. Calls row(text, position,
+// logits [n_vocab]) for the last token of each step.
+using OnRow = std::function<void(int text, int position, std::span<const float> logits)>;
+void evaluate_together(TestModel& model, std::span<const std::vector<int32_t>> texts,
+                       const EvaluateOptions& options, std::mt19937& random, const OnRow& row);
 
 // [tokens.size(), n_vocab]: for small models. Also checks that the pool is empty afterwards.
 std::vector<float> logits_of(TestModel& model, std::span<const int32_t> tokens,

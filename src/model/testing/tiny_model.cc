@@ -38,7 +38,13 @@ void write_hyperparameters(gguf_context* out, const TinyModel& m) {
   integer("attention.value_length", m.head_dim);
   integer("rope.dimension_count", m.head_dim);
   gguf_set_val_f32(out, key("rope.freq_base").c_str(), m.rope_base);
-  gguf_set_val_f32(out, key("attention.layer_norm_rms_epsilon").c_str(), 1e-5f);
+  gguf_set_val_f32(out, key("attention.layer_norm_rms_epsilon").c_str(), m.rms_eps);
+  if (m.sliding_window > 0) integer("attention.sliding_window", m.sliding_window);
+  if (m.window_pattern > 0) integer("attention.sliding_window_pattern", m.window_pattern);
+  if (m.local_rope_base > 0) gguf_set_val_f32(out, key("rope.freq_base_swa").c_str(), m.local_rope_base);
+  if (!m.rope_sections.empty())
+    gguf_set_arr_data(out, key("rope.dimension_sections").c_str(), GGUF_TYPE_INT32, m.rope_sections.data(),
+                      m.rope_sections.size());
   if (m.rope_scaling.empty()) return;
   gguf_set_val_str(out, key("rope.scaling.type").c_str(), m.rope_scaling.c_str());
   gguf_set_val_f32(out, key("rope.scaling.factor").c_str(), m.rope_factor);
@@ -56,8 +62,13 @@ void write_synthetic_vocab(gguf_context* out, const TinyModel& m) {
   }
   tokens.push_back("\xE2\x96\x81");  // the space
   types.push_back(normal);
+  for (const std::string& text : m.control_tokens) {
+    tokens.push_back(text);
+    types.push_back(control);
+  }
+  const size_t n_special = tokens.size();
   while (tokens.size() < static_cast<size_t>(m.n_vocab)) {
-    const auto i = tokens.size() - 260;
+    const auto i = tokens.size() - n_special;
     tokens.push_back(i < 26 ? std::string(1, static_cast<char>('a' + i)) : fmt::format("\xE2\x96\x81w{}", i));
     types.push_back(normal);
   }
@@ -140,8 +151,8 @@ void write_layer(TensorWriter& out, const TinyModel& m, int layer) {
   const std::string prefix = fmt::format("blk.{}.", layer);
   const auto norm = [&](int /*i*/) { return 1.0f + out.noise(0.1f); };
   const auto bias = [&](int /*i*/) { return out.noise(0.2f); };
-  const auto matrix = [&](const char* name, int n_in, int n_out) {
-    out.matrix(prefix + name + ".weight", m.type, n_in, n_out, 1.0f / std::sqrt(static_cast<float>(n_in)));
+  const auto matrix = [&](const char* name, int n_in, int n_out, float scale = 1.0f) {
+    out.matrix(prefix + name + ".weight", m.type, n_in, n_out, scale / std::sqrt(static_cast<float>(n_in)));
   };
   const int q = m.n_heads * m.head_dim;
   const int kv = m.n_kv_heads * m.head_dim;
@@ -155,8 +166,16 @@ void write_layer(TensorWriter& out, const TinyModel& m, int layer) {
     out.vector(prefix + "attn_k.bias", kv, bias);
     out.vector(prefix + "attn_v.bias", kv, bias);
   }
+  if (m.qk_norm) {
+    out.vector(prefix + "attn_q_norm.weight", m.head_dim, norm);
+    out.vector(prefix + "attn_k_norm.weight", m.head_dim, norm);
+  }
+  if (m.post_norms) {
+    out.vector(prefix + "post_attention_norm.weight", m.n_embd, norm);
+    out.vector(prefix + "post_ffw_norm.weight", m.n_embd, norm);
+  }
   out.vector(prefix + "ffn_norm.weight", m.n_embd, norm);
-  matrix("ffn_gate", m.n_embd, m.n_ff);
+  matrix("ffn_gate", m.n_embd, m.n_ff, m.gate_scale);
   matrix("ffn_up", m.n_embd, m.n_ff);
   matrix("ffn_down", m.n_ff, m.n_embd);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes small random llama-architecture GGUF files, so that tests compare every variant of the graph with
-// libllama in milliseconds.
+// Writes small random GGUF files of the architectures that have a graph, so that tests compare every variant
+// of the graph with libllama in milliseconds.
 #pragma once
 
 #include <ggml.h>
@@ -25,14 +25,24 @@ struct TinyModel {
   ggml_type embedding_type = GGML_TYPE_COUNT;  // COUNT: like type
   bool tied = true;                            // no output.weight
   bool qkv_bias = false;
+  bool qk_norm = false;     // of each head of q and k
+  bool post_norms = false;  // behind attention and feed-forward
+  float gate_scale =
+      1.0f;                // on the gates' weights: where it is large, GELU is x or 0, which all know exactly
+  int sliding_window = 0;  // of local layers; 0: the key is not written
+  int window_pattern = 0;  // of so many layers the last is global; 0: the key is not written
+  float local_rope_base = 0;                // 0: the key is not written
+  std::vector<int32_t> rope_sections = {};  // M-RoPE; empty: the key is not written
+  float rms_eps = 1e-5f;
   float rope_base = 10000.0f;
   std::string rope_scaling = {};  // "", "none", "linear", "yarn"
   float rope_factor = 1.0f;
   int rope_original_context = 0;
-  bool llama3_rope = false;            // rope_freqs.weight, as Llama 3.1 has it
-  std::string vocab_from = {};         // a GGUF file to copy vocabulary and chat template of; sets n_vocab
-  std::string chat_template = {};      // of the synthetic vocabulary; empty: none
-  std::string architecture = "llama";  // prefix of all keys
+  bool llama3_rope = false;        // rope_freqs.weight, as Llama 3.1 has it
+  std::string vocab_from = {};     // a GGUF file to copy vocabulary and chat template of; sets n_vocab
+  std::string chat_template = {};  // of the synthetic vocabulary; empty: none
+  std::vector<std::string> control_tokens = {};  // more of them, of the synthetic vocabulary
+  std::string architecture = "llama";            // prefix of all keys
   int damaged_token = -1;  // its embedding is NaN; an output matrix of its own keeps logits finite
   uint64_t seed = 1;
 };

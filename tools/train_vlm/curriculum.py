@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe: stages in their order, what each step shows, learning rates. A step's data is a function of seed and step.
+
+Dense supervision comes first (every patch has a label, every cell a place in a caption), questions that read one fact
+next, comparing and counting after them, yes/no last: an answer of one bit teaches little, and taught first it is
+learnt as a habit.
+"""
+import dataclasses
+
+from pictures import generator, pick
+from samples import easy_vqa_sample, grid_sample, set_sample, TRAIN
+
+CAPTIONS = {"describe": 1, "row": 2, "column": 2, "cell": 4}
+OPEN = {"describe": 0.5, "row": 1, "column": 1, "cell": 6, "where": 4, "color": 2, "count": 2}
+ALL = {"describe": 0.5, "row": 1, "column": 1, "cell": 5, "where": 4, "color": 2, "count": 3, "present": 3,
+       "is empty": 2}
+SETS = {"which picture": 5, "what changed": 1, "odd one out": 1, "count pictures": 3, "list picture": 3}
+VQA_OPEN = {"easy-vqa open": 1.0}
+VQA_ALL = {"easy-vqa open": 1.0, "easy-vqa yes/no": 0.6}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    name: str
+    steps: int
+    adapter: bool = True            # LoRA is trained; else the language model is as it was
+    grid: dict = dataclasses.field(default_factory=dict)
+    vqa: dict = dataclasses.field(default_factory=dict)
+    set_sizes: tuple = ()           # pictures of a set
+    shares: tuple = (1.0, 0.0, 0.0) # of steps: grid, sets, easy-vqa
+    rate_from: float = 1.0          # learning rates are multiplied by this at the stage's start ...
+    rate_to: float = 1.0            # ... and by this at its end
+
+
+PRETRAINING_STEPS = 1500
+STAGES = (
+    Stage("captions, frozen", 300, adapter=False, grid=CAPTIONS),
+    Stage("captions", 700, grid=CAPTIONS),
+    Stage("open questions", 2000, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
+    Stage("sets", 3000, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.45, 0.45, 0.1)),
+    Stage("all", 4000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
+    Stage("all, slower", 2000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
+)
+PICTURES_PER_STEP = 8
+RATES = {"vision": 3e-4, "projector": 1e-3, "adapter": 5e-4}
+WARMUP_STEPS = 50
+
+
+def total_steps() -> int:
+    return sum(stage.steps for stage in STAGES)
+
+
+def stage_at(step: int):
+    """The stage, and the step's number in it"""
+    for stage in STAGES:
+        if step < stage.steps:
+            return stage, step
+        step -= stage.steps
+    return STAGES[-1], STAGES[-1].steps
+
+
+def rate_factor(step: int) -> float:
+    stage, inside = stage_at(step)
+    warm = min(1.0, (inside + 1) / WARMUP_STEPS)
+    return warm * (stage.rate_from + (stage.rate_to - stage.rate_from) * inside / stage.steps)
+
+
+def samples_of_step(seed: int, step: int) -> list:
+    stage, _ = stage_at(step)
+    draw = generator(seed, TRAIN, 1, step)
+    source = draw.random() - stage.shares[0]
+    keys = [(seed, TRAIN, 2, step, number) for number in range(PICTURES_PER_STEP)]
+    if source < 0:
+        return [grid_sample(key, stage.grid) for key in keys]
+    if source < stage.shares[1]:
+        size = pick(draw, stage.set_sizes)
+        return [set_sample(key, SETS, size) for key in keys[:max(1, PICTURES_PER_STEP // size)]]
+    return [easy_vqa_sample(key, "train", stage.vqa) for key in keys]

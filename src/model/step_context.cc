@@ -37,8 +37,8 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
       rows.push_back({.sequence = s,
                       .index = i,
                       .token = token.id,
-                      .embedding = embedding,
                       .positions = token.position,
+                      .embedding = embedding,
                       .going = i});
       positions.push_back(token.position[0]);
     }

@@ -41,7 +41,7 @@ struct StepRow {
   int index = 0;     // of the sequence's new tokens
   int32_t token = 0;
   std::array<int32_t, 4> positions{};  // as in kv::Token
-  const float* embedding = nullptr;  // [n_embd] in place of the token's
+  const float* embedding = nullptr;    // [n_embd] in place of the token's
   int going = 0;  // index among those of the sequence's new tokens that the layers at work compute
 };
 

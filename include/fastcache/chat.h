@@ -40,7 +40,9 @@ class ChatParser {
 };
 
 struct PreparedChat {
-  std::vector<int32_t> tokens = {};                               // for Request::tokens
+  // For Request::tokens. Each part of the messages that is an image (image_url) has become a kPictureToken,
+  // in order: Request::pictures needs them decoded. Its URL is not looked at.
+  std::vector<int32_t> tokens = {};
   std::string grammar = {};                                       // for SamplingParams, or empty
   std::string json_schema = {};                                   // for SamplingParams, or empty
   std::vector<std::string> stop = {};                             // besides the user's own

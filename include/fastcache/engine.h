@@ -37,6 +37,8 @@ struct EngineOptions {
   std::string policy = "dynamic";       // of the scheduler: dynamic or fcfs
   double itl_target_ms = 50;            // dynamic: a running answer's next token waits no longer for prompts
   bool prefix_cache = true;
+  std::string mmproj = {};  // path of a vision encoder for the model; empty: it sees no pictures
+  size_t image_cache_bytes = size_t{256} << 20;  // embeddings of pictures that were seen before
 };
 
 // One request's answers as they come. Dropping the last handle cancels the request.
@@ -69,12 +71,16 @@ struct EngineStats {
   int64_t steps = 0;
   int64_t preemptions = 0;
   int64_t prompt_tokens = 0, cached_tokens = 0, generated_tokens = 0;  // of ended requests
+  int encoding = 0;                                 // requests whose pictures are being encoded
+  int64_t mm_cache_queries = 0, mm_cache_hits = 0;  // pictures asked for; those that were not encoded anew
+  size_t mm_cache_bytes = 0;                        // embeddings kept, beside the pool
+  int64_t pictures_encoded = 0;
 };
 
 // One request as the engine sees it after a step; its answers together.
 struct RequestFigures {
   uint64_t id = 0;         // ascending in order of arrival
-  const char* stage = "";  // waiting, prefill, compress, decode
+  const char* stage = "";  // encode, waiting, prefill, compress, decode
   std::string press = {};  // none, knorm, ...
   int prompt_tokens = 0;   // logical
   int cached_tokens = 0;   // of them from the prefix cache
@@ -90,6 +96,7 @@ struct ModelFacts {
   std::string path = {};
   std::string name = {};  // the file's name without its ending
   int context_tokens = 0;
+  bool has_vision = false;
   int n_vocab = 0;
   int n_layers = 0;
   size_t kv_bytes_per_token = 0;

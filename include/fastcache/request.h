@@ -6,18 +6,27 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "fastcache/picture.h"
 #include "fastcache/sampling.h"
 
 namespace fastcache {
 
+// A stretch of text, or a picture.
+struct MessagePart {
+  std::string text = {};
+  std::shared_ptr<const Picture> picture = {};  // null: text
+};
+
 struct Message {
   std::string role = {};  // "system", "user", "assistant", ...
   std::string content = {};
+  std::vector<MessagePart> parts = {};  // in place of the content, if there are any
 };
 
 // How the prompt's K and V are compressed once it is prefilled; the first token has left by then. With
@@ -40,6 +49,8 @@ struct Request {
   std::string prompt = {};
   std::vector<Message> messages = {};  // through the model's chat template
   std::vector<int32_t> tokens = {};
+  // Of tokens: for each kPictureToken in them the picture, in order. Shared with the caller and not changed.
+  std::vector<std::shared_ptr<const Picture>> pictures = {};
 
   int max_tokens = 256;  // of each answer
   int n = 1;             // answers; the prompt's KV is shared, answer i samples with seed + i
@@ -79,10 +90,12 @@ struct Delta {
 struct Summary {
   int prompt_tokens = 0;     // logical: compression does not change them
   int cached_tokens = 0;     // of them from the prefix cache
+  int image_tokens = 0;      // of them, those that stand for pictures
   int generated_tokens = 0;  // of all answers
   int preemptions = 0;
   // Until the first token; n/a (0) while it has not come.
-  double queue_ms = 0;     // until the prompt's first step
+  double encode_ms = 0;    // until all of its pictures were encoded; 0: there were none to encode
+  double queue_ms = 0;     // until the prompt's first step, encode_ms included
   double prefill_ms = 0;   // from there to the first token
   double compress_ms = 0;  // in presses
   double decode_ms = 0;    // from the first token to the last

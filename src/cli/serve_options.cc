@@ -123,6 +123,30 @@ void add_limit_options(CLI::App& command, server::HttpOptions& http) {
   command.add_flag("--log-json", http.log_json, "log lines as JSON objects");
 }
 
+void add_image_options(CLI::App& command, server::ImageOptions& images) {
+  command.add_option(
+      "--allow-remote-images", images.remote_hosts,
+      "hosts whose pictures requests may name by URL, such as example.org or example.org:8443");
+  command
+      .add_option("--allow-local-images", images.local_folder,
+                  "folder of this machine whose pictures requests may name by path or file:// URL")
+      ->check(CLI::ExistingDirectory);
+  command.add_option("--max-images", images.max_pictures, "pictures of a request, at most")
+      ->capture_default_str()
+      ->check(Range(1, 4096));
+  command.add_option("--max-image-pixels", images.each.pixels, "of a picture, width x height")
+      ->capture_default_str()
+      ->check(Range(1, 1 << 28));
+  command
+      .add_option("--max-images-total-pixels", images.all_pixels,
+                  "of all pictures of a request, width x height")
+      ->capture_default_str()
+      ->check(Range(1, 1 << 30));
+  add_bytes(command, "--max-image-bytes", images.each.file_bytes, "largest file of a picture");
+  add_bytes(command, "--max-images-total-bytes", images.all_file_bytes, "files of all pictures of a request");
+  add_seconds(command, "--image-timeout-s", images.fetch_timeout_ms, "for a picture to come from its host");
+}
+
 }  // namespace
 
 void add_serve_options(CLI::App& command, ServeOptions& options) {
@@ -130,6 +154,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   add_address_options(command, options);
   add_request_defaults(command, options);
   add_limit_options(command, options.server.http);
+  add_image_options(command, options.server.images);
 }
 
 void finish(ServeOptions& options) {

@@ -26,11 +26,24 @@ int reserve_pages(const model::HParams& hparams, size_t pool_bytes) {
   return static_cast<int>(std::min(kMost, pool_bytes / kv::page_payload_bytes(hparams.head_dim) / kShare));
 }
 
-ModelFacts model_facts(const model::LoadedModel& model, kv::KvType kv_type) {
+std::unique_ptr<model::VisionEncoder> open_vision(const EngineOptions& options,
+                                                  const model::LoadedModel& model) {
+  if (options.mmproj.empty()) return nullptr;
+  return std::make_unique<model::VisionEncoder>(options.mmproj, model.vocab, model.hparams.n_embd);
+}
+
+// Of a step's time, while answers run, that pictures may take; the rest of the target is the step's own.
+constexpr double kEncodeShare = 0.25;
+constexpr double kEncodeAlone_ms = 50;  // while none run: then arrivals are looked for
+constexpr auto kLookForEnds =
+    std::chrono::milliseconds(20);  // cancelled or late, while a picture is prepared
+
+ModelFacts model_facts(const model::LoadedModel& model, kv::KvType kv_type, bool has_vision) {
   const model::HParams& hparams = model.hparams;
   return {.path = model.file.path(),
           .name = std::filesystem::path(model.file.path()).stem().string(),
           .context_tokens = hparams.context_length,
+          .has_vision = has_vision,
           .n_vocab = hparams.n_vocab,
           .n_layers = hparams.n_layers,
           .kv_bytes_per_token = model::kv_bytes_per_token(hparams, kv_type)};
@@ -56,10 +69,12 @@ const char* finish_name(Finish finish) {
 
 Engine::Impl::Impl(const EngineOptions& options)
     : max_waiting(options.max_waiting),
+      itl_target_ms(options.itl_target_ms),
       kv_type(kv::parse_kv_type(options.kv_type)),
       compute(options.threads),
       model(model::find_model(options.model).string(), compute),
-      facts(model_facts(model, kv_type)),
+      vision(open_vision(options, model)),
+      facts(model_facts(model, kv_type, vision != nullptr)),
       pool({.head_dim = model.hparams.head_dim,
             .bytes = options.pool_bytes,
             .types = {kv_type},
@@ -73,7 +88,9 @@ Engine::Impl::Impl(const EngineOptions& options)
             .itl_target_ms = options.itl_target_ms,
             .scheduler = {}},
            steady_ms) {
-  published = loop.stats();
+  if (vision != nullptr)
+    encoding = std::make_unique<engine::EncodeStage>(*vision, options.image_cache_bytes, [this] { wake(); });
+  published = stats();
   thread = std::thread([this] { run(); });
 }
 
@@ -86,24 +103,65 @@ Engine::Impl::~Impl() {
   thread.join();
 }
 
+void Engine::Impl::wake() {
+  { const std::lock_guard lock(mutex); }  // whoever is about to wait has looked before, or is waiting by now
+  news.notify_all();
+}
+
+bool Engine::Impl::take_arrivals() {
+  std::vector<std::unique_ptr<engine::RequestState>> arrived;
+  {
+    std::unique_lock lock(mutex);
+    const auto has_news = [&] {
+      return stopping || !inbox.empty() || (encoding != nullptr && encoding->has_news());
+    };
+    if (!loop.has_work() && (encoding == nullptr || encoding->empty()))
+      news.wait(lock, has_news);
+    else if (!loop.has_work())
+      news.wait_for(lock, kLookForEnds, has_news);
+    if (stopping) return false;
+    arrived.swap(inbox);
+  }
+  for (auto& request : arrived) {
+    if (request->has_pictures())
+      encoding->add(std::move(request));
+    else
+      loop.add(std::move(request));
+  }
+  return true;
+}
+
+void Engine::Impl::encode_pictures() {
+  encoding->run_slices(compute, loop.has_work() ? kEncodeShare * itl_target_ms : kEncodeAlone_ms);
+  for (auto& request : encoding->take_ready(steady_ms())) loop.add(std::move(request));
+}
+
 void Engine::Impl::run() {
-  while (true) {
-    std::vector<std::unique_ptr<engine::RequestState>> arrived;
-    {
-      std::unique_lock lock(mutex);
-      if (!loop.has_work()) news.wait(lock, [&] { return stopping || !inbox.empty(); });
-      if (stopping) break;
-      arrived.swap(inbox);
-    }
-    for (auto& request : arrived) loop.add(std::move(request));
-    loop.step();
+  while (take_arrivals()) {
+    if (encoding != nullptr) encode_pictures();
+    if (loop.has_work()) loop.step();
     publish();
+  }
+  if (encoding != nullptr) {
+    for (auto& request : encoding->take_all()) loop.add(std::move(request));
   }
   loop.cancel_all();
 }
 
+EngineStats Engine::Impl::stats() const {
+  EngineStats stats = loop.stats();
+  if (encoding == nullptr) return stats;
+  const engine::EncodeStatistics pictures = encoding->statistics();
+  stats.encoding = pictures.requests;
+  stats.mm_cache_queries = pictures.cache_queries;
+  stats.mm_cache_hits = pictures.cache_hits;
+  stats.mm_cache_bytes = pictures.cache_bytes;
+  stats.pictures_encoded = pictures.encoded;
+  return stats;
+}
+
 void Engine::Impl::publish() {
-  const EngineStats stats = loop.stats();
+  const EngineStats stats = this->stats();
   const double now = steady_ms();
   // One that ended is counted in the totals from now on: were it listed any longer, it would count twice.
   const bool one_ended = stats.prompt_tokens != published.prompt_tokens;  // written by this thread alone
@@ -119,12 +177,12 @@ void Engine::Impl::publish() {
 }
 
 std::shared_ptr<Answer> Engine::Impl::submit(const Request& request, std::function<void()> on_news) {
-  auto state = engine::prepare_request(request, model, kv_type, steady_ms());
+  auto state = engine::prepare_request(request, model, kv_type, steady_ms(), vision.get());
   auto channel = std::make_shared<engine::AnswerChannel>(std::move(on_news));
   state->channel = channel;
   {
     const std::lock_guard lock(mutex);
-    if (published.waiting + static_cast<int>(inbox.size()) >= max_waiting) {
+    if (published.waiting + published.encoding + static_cast<int>(inbox.size()) >= max_waiting) {
       throw Error{Code::overloaded, fmt::format("{} requests wait already; try again later", max_waiting)};
     }
     inbox.push_back(std::move(state));

@@ -10,10 +10,12 @@
 #include <vector>
 
 #include "base/compute_pool.h"
+#include "engine/encode_stage.h"
 #include "engine/step_loop.h"
 #include "fastcache/engine.h"
 #include "model/chat_tools.h"
 #include "model/loaded_model.h"
+#include "model/vision_encoder.h"
 
 namespace fastcache {
 
@@ -23,10 +25,15 @@ struct Engine::Impl {
 
   std::shared_ptr<Answer> submit(const Request& request, std::function<void()> on_news);
 
+  // From the worker of the encode stage.
+  void wake();
+
   const int max_waiting;
+  const double itl_target_ms;
   const kv::KvType kv_type;
   ComputePool compute;  // engine thread, once it runs
   const model::LoadedModel model;
+  const std::unique_ptr<model::VisionEncoder> vision;  // null: the model sees no pictures
   const ModelFacts facts;
   const model::ChatTools chat_tools{model.vocab, model.chat_template};
   kv::PagePool pool;      // engine thread
@@ -38,10 +45,14 @@ struct Engine::Impl {
   EngineStats published;
   std::vector<RequestFigures> published_requests;
   bool stopping = false;
+  std::unique_ptr<engine::EncodeStage> encoding;  // engine thread; null without vision
   std::thread thread;
 
  private:
   void run();
+  bool take_arrivals();  // waits where there is nothing to do; false: the end
+  void encode_pictures();
+  EngineStats stats() const;
   void publish();
 
   double requests_published_ms_ = 0;  // engine thread

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "engine/request_pictures.h"
 #include "engine/second_pass.h"
 #include "press/press_string.h"
 #include "press/registry.h"
@@ -27,11 +28,15 @@ std::vector<int32_t> prompt_tokens(const Request& request, const model::LoadedMo
     return model.vocab.tokenize(request.prompt, {.add_special = true, .parse_special = true});
   if (!request.messages.empty()) {
     std::vector<model::ChatMessage> messages;
-    for (const Message& message : request.messages) messages.push_back({message.role, message.content});
+    for (const Message& message : request.messages) {
+      messages.push_back({.role = message.role, .content = message.content, .parts = {}});
+      for (const MessagePart& part : message.parts)
+        messages.back().parts.push_back({.text = part.text, .is_picture = part.picture != nullptr});
+    }
     return model.chat_template.apply_tokens(messages, {});
   }
   for (int32_t token : request.tokens) {
-    if (!model.vocab.is_valid(token)) {
+    if (token != kPictureToken && !model.vocab.is_valid(token)) {
       throw Error{Code::bad_request, fmt::format("token {} is not in the vocabulary of {} tokens", token,
                                                  model.vocab.n_tokens())};
     }
@@ -89,6 +94,12 @@ void check_query_memory(const Request& request, const model::HParams& hparams, c
 // Its positions follow those of the prompt.
 void check_second_pass(const press::Press& press, const model::LoadedModel& model, RequestState& state) {
   if (!state.press_needs.second_pass) return;
+  if (state.has_pictures()) {
+    throw Error{
+        Code::unsupported,
+        fmt::format("press '{}' reads the prompt a second time, which it cannot yet do with pictures in it",
+                    state.press.name)};
+  }
   for (const auto& text : probe_texts(press, model.vocab, state.prompt, 0))
     state.longest_probe = std::max(state.longest_probe, static_cast<int>(text.size()));
   const int n_tokens = static_cast<int>(state.prompt.size()) + state.longest_probe;
@@ -111,12 +122,16 @@ press::PressParams press_params(const Compression& compression) {
 }
 
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
-                                              kv::KvType kv_type, double now_ms) {
+                                              kv::KvType kv_type, double now_ms,
+                                              const model::VisionEncoder* vision) {
   check_numbers(request);
   auto state = std::make_unique<RequestState>();
+  state->n_embd = model.hparams.n_embd;
   state->prompt = prompt_tokens(request, model);
   if (state->prompt.empty())
     throw Error{Code::bad_request, "the prompt is empty; it must have at least one token"};
+  const auto pictures = pictures_of(request, state->prompt);
+  if (!pictures.empty()) lay_out_pictures(pictures, vision, *state);
   const int context = model.hparams.context_length;
   if (static_cast<int>(state->prompt.size()) >= context) {
     throw Error{Code::context_too_long,
@@ -124,12 +139,13 @@ std::unique_ptr<RequestState> prepare_request(const Request& request, const mode
                             "answer",
                             state->prompt.size(), context)};
   }
+  if (!pictures.empty()) take_pictures(pictures, *vision, *state);
   state->max_tokens = request.max_tokens;
   state->n = request.n;
   state->stop = std::make_shared<const StopStrings>(request.stop);
   state->sampling = request.sampling;
   state->sampler.emplace(request.sampling, model.vocab);
-  state->sampler->see_prompt(state->prompt);
+  state->sampler->see_prompt(text_of(state->prompt));
   state->press = press_params(request.compression);
   const auto press = press::make_press(state->press);
   state->press_needs = press->needs();

@@ -8,6 +8,7 @@
 #include "engine/request_state.h"
 #include "fastcache/request.h"
 #include "model/loaded_model.h"
+#include "model/vision_encoder.h"
 
 namespace fastcache::engine {
 
@@ -16,8 +17,11 @@ namespace fastcache::engine {
 press::PressParams press_params(const Compression& compression);
 
 // Arrives at now_ms; kv_type: of the cache that its rows will lie in. Throws Error: bad_request (names the
-// field), context_too_long, not_found (press), unsupported.
+// field), context_too_long, not_found (press), unsupported. vision: the encoder, or null if the model sees no
+// pictures. How many tokens a picture takes follows from its size: what does not fit into the context is
+// refused before anything is encoded.
 std::unique_ptr<RequestState> prepare_request(const Request& request, const model::LoadedModel& model,
-                                              kv::KvType kv_type, double now_ms);
+                                              kv::KvType kv_type, double now_ms,
+                                              const model::VisionEncoder* vision = nullptr);
 
 }  // namespace fastcache::engine

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -27,13 +28,26 @@
 #include "engine/text_stream.h"
 #include "fastcache/request.h"
 #include "kv/sequence.h"
+#include "model/picture_prompt.h"
 #include "model/query_record.h"
 #include "press/compress.h"
 
 namespace fastcache::engine {
 
+// A picture of a prompt.
+struct PictureState {
+  std::shared_ptr<const Picture> pixels;  // until it is encoded
+  Hash128 digest;                         // of pixels, size and encoder: equal digests, equal embeddings
+  std::shared_ptr<const std::vector<float>> embeddings;  // [its image tokens, n_embd]; null: not encoded yet
+};
+
 struct RequestState {
-  std::vector<int32_t> prompt;
+  std::vector<int32_t> prompt;  // vocabulary ids; -1: a patch of a picture
+  // Where there are pictures: what each of the prompt's tokens is, and which row of its picture's embeddings.
+  model::PicturePrompt picture_prompt;
+  std::vector<PictureState> pictures;
+  std::vector<Hash128> image_digests;  // of the pictures
+  int n_embd = 0;                      // width of an embedding
   int max_tokens = 1;
   int n = 1;
   std::shared_ptr<const StopStrings> stop;
@@ -52,8 +66,12 @@ struct RequestState {
   double deadline_ms = kNoDeadline;  // on the engine's clock
   std::shared_ptr<AnswerChannel> channel;
 
+  bool has_pictures() const { return !pictures.empty(); }
+
   // --- engine thread
-  uint64_t number = 0;  // in order of arrival
+  std::exception_ptr error;  // what it failed of before it came to the step loop
+  double encoded_ms = -1;    // -1: there was nothing to encode
+  uint64_t number = 0;       // in order of arrival
   int answers_left = 0;
   double first_step_ms = -1, first_token_ms = -1, last_token_ms = -1;  // -1: not yet
   double tpot_sum_ms = 0;  // over the answers of more than one token
@@ -126,6 +144,11 @@ struct AnswerState {
     const size_t fed = static_cast<size_t>(sequence.token_count());
     return std::span(tokens).first(static_cast<size_t>(feed_end())).subspan(fed);
   }
+  // Of tokens [begin, end), as the sequence keeps them.
+  std::vector<kv::Token> kv_tokens(int begin, int end) const;
+  // [end - begin]: embeddings of patches, null for text; empty where all is text. Valid as long as the
+  // request.
+  std::vector<const float*> embeddings(int begin, int end) const;
   int tokens_left() const { return static_cast<int>(next_tokens().size()); }
   // Its tokens stand on certain rows by now: a replay must not begin with others that the cache has.
   bool prefix_is_settled() const { return n_generated() > 0 || ended; }

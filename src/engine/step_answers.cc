@@ -95,6 +95,7 @@ void StepLoop::close(RequestState& request, std::exception_ptr error) {
     return begin_ms < 0 || end_ms < 0 ? 0.0 : end_ms - begin_ms;
   };
   summary.prompt_tokens = static_cast<int>(request.prompt.size());
+  summary.encode_ms = since(request.arrival_ms, request.encoded_ms);
   summary.queue_ms = since(request.arrival_ms, request.first_step_ms);
   summary.prefill_ms = since(request.first_step_ms, request.first_token_ms);
   summary.ttft_ms = since(request.arrival_ms, request.first_token_ms);
@@ -135,9 +136,9 @@ void StepLoop::remember(AnswerState& answer) {
   if (!options_.prefix_cache || answer.sequence.token_count() == 0) return;
   if (!answer.heads_to_compress.empty()) return;  // compressed in part: the next turn must not depend on that
   if (answer.compressed())
-    cache_.insert_compressed(answer.request->compressed_rows, {}, answer.sequence);
+    cache_.insert_compressed(answer.request->compressed_rows, answer.request->image_digests, answer.sequence);
   else if (!answer.from_compressed_prefix)
-    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+    cache_.insert(answer.request->plain_rows, answer.request->image_digests, answer.sequence);
 }
 
 void StepLoop::retire(AnswerState& answer) {

@@ -13,7 +13,11 @@ namespace fastcache::engine {
 bool StepLoop::append(AnswerState& answer, int n_tokens) {
   const size_t fed = static_cast<size_t>(answer.sequence.token_count());
   answer.sequence.set_state(answer.stage == Stage::decode ? kv::PageState::decode : kv::PageState::prefill);
-  if (!answer.sequence.append_text(answer.next_tokens().first(static_cast<size_t>(n_tokens)))) return false;
+  const bool room =
+      answer.second_pass != nullptr
+          ? answer.sequence.append_text(answer.next_tokens().first(static_cast<size_t>(n_tokens)))
+          : answer.sequence.append(answer.kv_tokens(static_cast<int>(fed), static_cast<int>(fed) + n_tokens));
+  if (!room) return false;
   prepare_record(answer, static_cast<int>(fed));
   if (answer.request->first_step_ms < 0) answer.request->first_step_ms = now_ms();
   answer.steps_waited = 0;
@@ -87,7 +91,7 @@ void StepLoop::after_feeding(AnswerState& answer) {
   if (answer.second_pass != nullptr) return end_probe(answer);
   if (options_.prefix_cache && answer.stage == Stage::prefill && !answer.from_compressed_prefix &&
       !answer.compressed()) {
-    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+    cache_.insert(answer.request->plain_rows, answer.request->image_digests, answer.sequence);
   }
   if (answer.is_over()) return retire(answer);
   if (answer.press_is_due()) {
@@ -104,6 +108,7 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
   std::vector<AnswerState*> batch, fed;
   std::vector<model::StepSequence> step;
   std::vector<int32_t> last_rows(items.size());
+  std::vector<std::vector<const float*>> embeddings(items.size());
   std::vector<Sample> samples;
   size_t n_logit_rows = 0;
   bool complete = true;
@@ -123,11 +128,15 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
                              answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
+    std::vector<const float*>& of_pictures = embeddings[batch.size()];
+    if (answer.second_pass == nullptr)
+      of_pictures = answer.embeddings(answer.sequence.token_count() - n_new, answer.sequence.token_count());
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
          .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
-         .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get()});
+         .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get(),
+         .embeddings = of_pictures});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }

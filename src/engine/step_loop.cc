@@ -36,7 +36,8 @@ void StepLoop::add(std::unique_ptr<RequestState> request) {
   auto answer = make_answer_state(std::move(request), 0, std::move(sampler));
   answer->id = next_id_++;
   const RequestId id = answer->id;
-  answers_.emplace(id, std::move(answer));
+  AnswerState& added = *answers_.emplace(id, std::move(answer)).first->second;
+  if (added.request->error != nullptr) fail(*added.request, added.request->error);
 }
 
 void StepLoop::end_cancelled() {

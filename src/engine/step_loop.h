@@ -36,6 +36,8 @@ class StepLoop {
   StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::PagePool& pool, kv::KvType kv_type,
            const StepLoopOptions& options, std::function<double()> now_ms);
 
+  // A request with an error fails of it. One whose pictures are not encoded must have been cancelled, or its
+  // deadline have passed.
   void add(std::unique_ptr<RequestState> request);
   bool has_work() const { return !answers_.empty(); }
   void step();

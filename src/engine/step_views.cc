@@ -11,13 +11,6 @@ namespace {
 // planned as if nothing of them were cached: never wrong, and asked again when they have moved up.
 constexpr int kAskCacheFor = 16;
 
-std::vector<kv::Token> text_tokens(std::span<const int32_t> ids) {
-  std::vector<kv::Token> tokens;
-  tokens.reserve(ids.size());
-  for (size_t i = 0; i < ids.size(); ++i) tokens.push_back(kv::text_token(ids[i], static_cast<int32_t>(i)));
-  return tokens;
-}
-
 // Cached rows bring no queries: those that the press wants are computed anew. A hit leaves out the last token
 // that is asked for.
 size_t plain_tokens_to_ask(const AnswerState& answer) {
@@ -34,11 +27,12 @@ size_t plain_tokens_to_ask(const AnswerState& answer) {
 int StepLoop::cached_tokens(const AnswerState& answer, bool& compressed) const {
   compressed = false;
   if (!options_.prefix_cache) return 0;
-  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(answer.feed_end())));
-  PrefixPrompt prompt{.tokens = tokens, .image_digests = {}};
-  const int plain =
-      cache_.cached_tokens(answer.request->plain_rows,
-                           {.tokens = prompt.tokens.first(plain_tokens_to_ask(answer)), .image_digests = {}});
+  const auto tokens = answer.kv_tokens(0, answer.feed_end());
+  const std::span<const Hash128> digests = answer.request->image_digests;
+  PrefixPrompt prompt{.tokens = tokens, .image_digests = digests};
+  const int plain = cache_.cached_tokens(
+      answer.request->plain_rows,
+      {.tokens = prompt.tokens.first(plain_tokens_to_ask(answer)), .image_digests = digests});
   if (!answer.request->compresses) return plain;
   const int had = answer.compressed_prefix_tokens;
   if (answer.prefix_is_settled() && had == 0) return plain;
@@ -173,9 +167,9 @@ void StepLoop::admit(AnswerState& answer) {
   const int cached = cached_tokens(answer, compressed);
   if (!answer.prefix_is_settled()) answer.compressed_prefix_tokens = compressed ? cached : 0;
   if (cached == 0) return;
-  const auto tokens = text_tokens(std::span(answer.tokens).first(static_cast<size_t>(cached) + 1));
+  const auto tokens = answer.kv_tokens(0, cached + 1);
   const PrefixNamespace& name = compressed ? answer.request->compressed_rows : answer.request->plain_rows;
-  answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = {}});
+  answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = answer.request->image_digests});
   answer.from_compressed_prefix = compressed;
   if (!answer.preempted) answer.request->summary.cached_tokens = answer.sequence.token_count();
 }

@@ -59,6 +59,13 @@ ChatInput disarm(const ChatInput& input, const ControlTexts& controls, Disarmed&
     for (std::string* text :
          {&message.content, &message.reasoning_content, &message.tool_name, &message.tool_call_id})
       disarmer.text(*text);
+    if (!message.content_parts.empty()) {
+      std::vector<ChatPart> parts;
+      for (common_chat_msg_content_part& part : message.content_parts)
+        parts.push_back({.text = std::move(part.text), .is_picture = part.type == kPicturePart});
+      message.content = disarmed.join(controls, parts);
+      message.content_parts.clear();
+    }
     for (common_chat_tool_call& call : message.tool_calls) {
       for (std::string* text : {&call.name, &call.id}) disarmer.text(*text);
       disarmer.json_text(call.arguments);

@@ -52,28 +52,41 @@ std::string type_of_part(const common_json& part, const std::string& place) {
   return text_of(*type, place + ".type");
 }
 
-std::string part_text(const common_json& part, const std::string& place) {
+common_chat_msg_content_part parse_part(const common_json& part, const std::string& place, bool pictures) {
   const std::string type = type_of_part(part, place);
-  if (type == "image_url" || type == "image" || type == "input_image" || type == "video_url")
-    throw Error{Code::unsupported, fmt::format("{} is an image; this model has no vision", place)};
-  if (type == "input_audio" || type == "audio" || type == "file")
+  const bool is_picture = type == "image_url" || type == "image" || type == "input_image";
+  if (is_picture && pictures) return {.type = kPicturePart, .text = {}};
+  if (is_picture || type == "video_url")
     throw Error{Code::unsupported,
-                fmt::format("{} has the type {}; this model reads text only", place, type)};
-  if (type != "text") refuse(place + ".type", "must be text");
+                fmt::format("{} is {}; this model has no vision{}", place,
+                            is_picture ? "an image" : "a video", is_picture ? "" : " for it")};
+  if (type == "input_audio" || type == "audio" || type == "file")
+    throw Error{Code::unsupported, fmt::format("{} has the type {}; this model reads {} only", place, type,
+                                               pictures ? "text and images" : "text")};
+  if (type != "text") refuse(place + ".type", pictures ? "must be text or image_url" : "must be text");
   const common_json* text = member(part, "text");
   if (text == nullptr) refuse(place, "has no text");
-  return text_of(*text, place + ".text");
+  return {.type = "text", .text = text_of(*text, place + ".text")};
 }
 
-std::string content_text(const common_json& content, const std::string& place) {
-  if (content.is_string()) return content.get<std::string>();
-  if (!content.is_array()) refuse(place, "must be a string or an array of parts");
-  std::string joined;
-  for (size_t i = 0; i < content.size(); ++i) {
-    if (i > 0) joined += '\n';
-    joined += part_text(content[i], fmt::format("{}[{}]", place, i));
+void parse_content(const common_json& content, const std::string& place, bool pictures,
+                   common_chat_msg& made) {
+  if (content.is_string()) {
+    made.content = content.get<std::string>();
+    return;
   }
-  return joined;
+  if (!content.is_array()) refuse(place, "must be a string or an array of parts");
+  for (size_t i = 0; i < content.size(); ++i) {
+    const std::string at = fmt::format("{}[{}]", place, i);
+    made.content_parts.push_back(parse_part(content[i], at, pictures));
+    if (made.content_parts.back().type != kPicturePart) continue;
+    if (made.role != "user") refuse(at, "is an image; only messages of the role user may have any");
+  }
+  const auto is_picture = [](const auto& part) { return part.type == kPicturePart; };
+  if (std::any_of(made.content_parts.begin(), made.content_parts.end(), is_picture)) return;
+  for (size_t i = 0; i < made.content_parts.size(); ++i)
+    made.content += (i > 0 ? "\n" : "") + made.content_parts[i].text;
+  made.content_parts.clear();
 }
 
 common_chat_tool_call past_call(const common_json& call, const std::string& place) {
@@ -109,7 +122,7 @@ void parse_past_calls(const common_json& message, const std::string& place, comm
     made.tool_calls.push_back(past_call((*calls)[i], fmt::format("{}.tool_calls[{}]", place, i)));
 }
 
-common_chat_msg parse_message(const common_json& message, const std::string& place) {
+common_chat_msg parse_message(const common_json& message, const std::string& place, bool pictures) {
   if (!message.is_object()) refuse(place, "must be an object with role and content");
   common_chat_msg made;
   const common_json* role = member(message, "role");
@@ -120,7 +133,7 @@ common_chat_msg parse_message(const common_json& message, const std::string& pla
   parse_past_calls(message, place, made);
   const common_json* content = member(message, "content");
   if (content != nullptr) {
-    made.content = content_text(*content, place + ".content");
+    parse_content(*content, place + ".content", pictures, made);
   } else if (made.tool_calls.empty()) {
     refuse(place + ".content", made.role == "assistant" ? "is missing, and there are no tool_calls"
                                                         : "must be a string or an array of parts");
@@ -131,13 +144,13 @@ common_chat_msg parse_message(const common_json& message, const std::string& pla
   return made;
 }
 
-std::vector<common_chat_msg> parse_messages(const std::string& text) {
+std::vector<common_chat_msg> parse_messages(const std::string& text, bool pictures) {
   const common_json messages = parse(text, "messages");
   if (!messages.is_array() || messages.empty())
     refuse("messages", "must be an array of at least one message");
   std::vector<common_chat_msg> made;
   for (size_t i = 0; i < messages.size(); ++i)
-    made.push_back(parse_message(messages[i], fmt::format("messages[{}]", i)));
+    made.push_back(parse_message(messages[i], fmt::format("messages[{}]", i), pictures));
   return made;
 }
 
@@ -237,9 +250,9 @@ void parse_kwargs(const std::string& text, ChatInput& input) {
 
 }  // namespace
 
-ChatInput parse_chat(const ChatCall& call) {
+ChatInput parse_chat(const ChatCall& call, bool pictures) {
   ChatInput input;
-  input.messages = parse_messages(call.messages);
+  input.messages = parse_messages(call.messages, pictures);
   input.tools = parse_tools(call.tools);
   choose_tool(call.tool_choice, input);
   input.parallel_tool_calls = call.parallel_tool_calls;

@@ -25,10 +25,14 @@ void check_message(const ChatMessage& message, size_t number) {
         Code::bad_request,
         fmt::format("message {}: the role must be a short word such as system, user or assistant", number)};
   }
-  if (const auto offset = find_invalid_utf8(message.content)) {
-    throw Error{Code::bad_request,
-                fmt::format("message {}: the content is not valid UTF-8 at byte {}", number, *offset)};
-  }
+  const auto check_text = [&](const std::string& text) {
+    if (const auto offset = find_invalid_utf8(text)) {
+      throw Error{Code::bad_request,
+                  fmt::format("message {}: the content is not valid UTF-8 at byte {}", number, *offset)};
+    }
+  };
+  check_text(message.content);
+  for (const ChatPart& part : message.parts) check_text(part.text);
 }
 
 // llama-common slices the exception that says where the template is wrong: parse again to see it.
@@ -96,7 +100,8 @@ std::vector<Token> ChatTemplate::apply_tokens(const std::vector<ChatMessage>& me
   Disarmed disarmed;
   for (size_t i = 0; i < safe.size(); ++i) {
     check_message(safe[i], i);
-    safe[i].content = disarmed.disarm(impl_->controls, safe[i].content);
+    safe[i].content = safe[i].parts.empty() ? disarmed.disarm(impl_->controls, safe[i].content)
+                                            : disarmed.join(impl_->controls, safe[i].parts);
   }
   return disarmed.tokenize(impl_->vocab, impl_->render(safe, options));
 }

@@ -22,7 +22,8 @@ namespace fastcache::model {
 
 struct ChatMessage {
   std::string role;  // "system", "user", "assistant", ...
-  std::string content;
+  std::string content = {};
+  std::vector<ChatPart> parts = {};  // in place of the content, if there are any
 };
 
 struct ChatOptions {
@@ -45,7 +46,8 @@ class ChatTemplate {
   // Throws Error (bad_request) if the text is not UTF-8 or the template refuses the messages (an unknown
   // role, say).
   std::string apply(const std::vector<ChatMessage>& messages, ChatOptions options) const;
-  // The prompt's tokens, BOS as the template says (never twice), contents as plain text.
+  // The prompt's tokens, BOS as the template says (never twice), contents as plain text; a kPictureToken for
+  // each picture. Throws Error: as apply(); unsupported if the template drops or moves pictures.
   std::vector<Token> apply_tokens(const std::vector<ChatMessage>& messages, ChatOptions options) const;
 
   // For ChatTools.

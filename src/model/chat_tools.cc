@@ -120,8 +120,8 @@ ChatTools::ChatTools(const Vocab& vocab, const ChatTemplate& chat_template)
   }
 }
 
-PreparedChat ChatTools::prepare(const ChatCall& call) const {
-  ChatInput input = parse_chat(call);
+PreparedChat ChatTools::prepare(const ChatCall& call, bool pictures) const {
+  ChatInput input = parse_chat(call, pictures);
   check_schema(call, input);
   PreparedChat prepared;
   // "{}" is any JSON to a grammar, any object to OpenAI.

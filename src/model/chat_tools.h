@@ -3,7 +3,7 @@
 // template (libllama-common, kept behind this file). Immutable; any thread may call prepare().
 //
 // As in chat_template.h control tokens come from the template only: in contents, tool results, names, tools
-// and template arguments their texts stay plain text. Content parts are joined by line feeds.
+// and template arguments their texts stay plain text. Text parts are joined by line feeds.
 //
 // Tools: a template that knows no tools gets them described in the system message, calls as JSON in
 // <tool_call> tags. With tool_choice none they stay in the prompt (its cached prefix stays good) and calls
@@ -27,8 +27,8 @@ class ChatTools {
   ChatTools(const Vocab& vocab, const ChatTemplate& chat_template);
 
   // Throws Error: bad_request (names the place), unsupported (images). What it returns holds nothing of this
-  // object.
-  PreparedChat prepare(const ChatCall& call) const;
+  // object. pictures: the model has a vision encoder; images become kPictureToken.
+  PreparedChat prepare(const ChatCall& call, bool pictures = false) const;
 
  private:
   const Vocab* vocab_;

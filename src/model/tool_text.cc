@@ -41,6 +41,7 @@ common_chat_msg as_text(const common_chat_msg& message) {
   common_chat_msg text;
   text.role = message.role;
   text.content = message.content;
+  text.content_parts = message.content_parts;
   text.reasoning_content = message.reasoning_content;
   for (const common_chat_tool_call& call : message.tool_calls) {
     if (!text.content.empty()) text.content += '\n';

@@ -39,7 +39,8 @@ Api::Api(Engine& engine, boost::asio::io_context& io, ApiOptions options)
       options_(with_name(std::move(options), engine.model())),
       fingerprint_(fingerprint_of(engine.model())),
       started_(seconds_since_1970()),
-      metrics_(std::make_shared<Metrics>(options_.model_name)) {}
+      metrics_(std::make_shared<Metrics>(options_.model_name)),
+      images_(io, options_.images, options_.image_seams) {}
 
 Api::~Api() { worker_.join(); }
 

@@ -18,6 +18,7 @@
 
 #include "fastcache/engine.h"
 #include "server/api_request.h"
+#include "server/image_source.h"
 #include "server/metrics.h"
 
 namespace fastcache::server {
@@ -27,6 +28,8 @@ struct ApiOptions {
   std::vector<std::string> aliases = {};  // other names for it
   ApiDefaults defaults = {};
   std::function<std::string()> more_metrics = {};  // whole families for /metrics; server's thread
+  ImageOptions images = {};
+  RemoteImageSeams image_seams = {};  // tests alone
 };
 
 // Engine and io_context must outlive it. It is destroyed once the io_context no longer runs; handlers that
@@ -45,6 +48,7 @@ class Api {
   const std::string& fingerprint() const { return fingerprint_; }  // of the program and the model
   int64_t started() const { return started_; }                     // seconds since 1970
   const std::shared_ptr<Metrics>& metrics() const { return metrics_; }
+  ImageSource& images() { return images_; }
 
   // Throws ApiError (not_found) unless it is empty, the model's name or an alias. Any thread.
   void check_model(std::string_view name) const;
@@ -68,6 +72,7 @@ class Api {
   std::string fingerprint_;
   int64_t started_ = 0;
   std::shared_ptr<Metrics> metrics_;
+  ImageSource images_;
   boost::asio::thread_pool worker_{1};
 };
 

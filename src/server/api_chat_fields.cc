@@ -14,16 +14,35 @@ using F = const JsonField&;
 constexpr size_t kMostTools = 128;
 constexpr size_t kMostNameBytes = 64;
 
-void check_part(F part) {
+PictureSource read_picture(F part) {
+  const JsonField image = part.need("image_url", R"(an object like {"url": "data:image/png;base64,..."})");
+  image.must_be_object(R"(an object like {"url": "data:image/png;base64,..."})");
+  const JsonField url = image.need("url", "a string");
+  PictureSource source{.url = url.string(), .path = url.path()};
+  if (source.url.empty()) url.refuse(fmt::format("{} is empty; it must be a picture's URL", url.path()));
+  if (const auto detail = image.find("detail")) {
+    source.detail = detail->string();
+    if (source.detail != "auto" && source.detail != "low" && source.detail != "high")
+      detail->must_be(R"("auto", "low" or "high")");
+  }
+  return source;
+}
+
+// What goes on to the template: of a picture that there is one. Its URL may have megabytes.
+Json read_part(F part, CallDraft& draft) {
   part.must_be_object(R"(an object like {"type": "text", "text": "..."})");
-  const JsonField type = part.need("type", "\"text\"");
+  const JsonField type = part.need("type", R"("text" or "image_url")");
   const std::string& name = type.string();
   if (name == "text") {
     part.need("text", "a string").string();
-    return;
+    return part.json();
+  }
+  if (name == "image_url") {
+    draft.call.pictures.push_back(read_picture(part));
+    return {{"type", name}};
   }
   throw ApiError{Code::unsupported,
-                 fmt::format("{} is {}; this model takes parts of the type \"text\" only", type.path(),
+                 fmt::format("{} is {}; parts may be of the types \"text\" and \"image_url\"", type.path(),
                              Json(name).dump()),
                  type.path()};
 }
@@ -38,7 +57,14 @@ void check_tool_call(F call) {
   }
 }
 
-void check_message(F message) {
+Json read_content(F content, CallDraft& draft) {
+  if (content.is_string()) return content.json();
+  Json parts = Json::array();
+  for (F part : content.items("a string or an array of parts")) parts.push_back(read_part(part, draft));
+  return parts;
+}
+
+Json read_message(F message, CallDraft& draft) {
   message.must_be_object(R"(an object like {"role": "user", "content": "..."})");
   message.need("role", "a string such as \"user\"").string("a string such as \"user\"");
   const auto calls = message.find("tool_calls");
@@ -46,20 +72,22 @@ void check_message(F message) {
     for (F call : calls->items()) check_tool_call(call);
   }
   const auto content = message.find("content");
-  if (!content) {
-    if (calls || message.find("refusal") || message.find("reasoning_content")) return;
+  if (!content && !calls && !message.find("refusal") && !message.find("reasoning_content"))
     message.need("content", "a string or an array of parts");
-    return;
-  }
-  if (content->is_string()) return;
-  for (F part : content->items("a string or an array of parts")) check_part(part);
+  Json made = Json::object();
+  auto& members = made.get_ref<Json::object_t&>();  // by name each would be looked for among those before it
+  for (const auto& [name, value] : message.json().items())
+    members.push_back({name, content && name == "content" ? read_content(*content, draft) : value});
+  return made;
 }
 
 void read_messages(F field, CallDraft& draft) {
   const std::vector<JsonField> messages = field.items("an array of messages");
   if (messages.empty()) field.must_be("an array of at least one message");
-  for (F message : messages) check_message(message);
-  draft.call.chat.messages = field.json().dump();
+  Json made = Json::array();
+  draft.call.pictures.clear();
+  for (F message : messages) made.push_back(read_message(message, draft));
+  draft.call.chat.messages = made.dump();
 }
 
 bool is_function_name(std::string_view name) {

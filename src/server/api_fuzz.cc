@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "image/data_url.h"
 #include "model/utf8.h"
 #include "server/api_error.h"
 #include "server/api_request.h"
+#include "server/image_url.h"
 #include "server/kv_compression.h"
 
 namespace {
@@ -27,6 +29,7 @@ void check_taken(const CompletionCall& call) {
     must_hold(!call.chat.messages.empty() && !model::find_invalid_utf8(call.chat.messages));
   else
     must_hold(!call.prompts.empty() && call.prompts.size() <= kMaxPrompts);
+  for (const PictureSource& picture : call.pictures) must_hold(!picture.url.empty() && !picture.path.empty());
   for (const Prompt& prompt : call.prompts) must_hold(prompt.text.empty() != prompt.tokens.empty());
 }
 
@@ -34,6 +37,24 @@ void check_refused(const Error& error) {
   must_hold(error.code() == Code::bad_request || error.code() == Code::unsupported ||
             error.code() == Code::not_found);
   must_hold(!std::string_view(error.what()).empty() && !model::find_invalid_utf8(error.what()));
+}
+
+// What a picture's URL may be, from anywhere: a request, or another server's redirect.
+void check_urls(std::string_view text) {
+  try {
+    const ImageUrl url = parse_image_url(text);
+    must_hold(!url.host.empty() && url.port > 0 && url.target.starts_with('/'));
+    must_hold(url.authority().find('@') == std::string::npos);
+    const ImageUrl next = follow(url, text);
+    must_hold(next.host == url.host);
+  } catch (const Error& error) {
+    check_refused(error);
+  }
+  try {
+    must_hold(image::read_data_url(text, 1000).size() <= 1000);
+  } catch (const Error& error) {
+    check_refused(error);
+  }
 }
 
 }  // namespace
@@ -47,6 +68,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       check_refused(error);
     }
   }
+  check_urls(body);
   try {
     parse_compression(body);
   } catch (const Error& error) {

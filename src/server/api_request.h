@@ -12,6 +12,7 @@
 
 #include "fastcache/chat.h"
 #include "fastcache/request.h"
+#include "server/picture_source.h"
 
 namespace fastcache::server {
 
@@ -35,9 +36,10 @@ struct CompletionCall {
   Request request = {};    // without its prompt; max_tokens 0: what the context holds
   bool has_seed = false;   // else chance chooses
 
-  ChatCall chat = {};                // of Endpoint::chat
-  std::vector<Prompt> prompts = {};  // of Endpoint::completions; n choices for each
-  bool echo = false;                 // the choice begins with its prompt
+  ChatCall chat = {};  // of Endpoint::chat; a picture's part is {"type": "image_url"} alone
+  std::vector<PictureSource> pictures = {};  // of chat, in the order of those parts
+  std::vector<Prompt> prompts = {};          // of Endpoint::completions; n choices for each
+  bool echo = false;                         // the choice begins with its prompt
 
   bool stream = false;
   bool include_usage = false;

@@ -154,6 +154,28 @@ TEST(ApiRequest, Tools) {
   EXPECT_EQ(chat("\"tools\": []").chat.tools, "");
 }
 
+TEST(ApiRequest, PicturesAreTakenOutOfTheMessages) {
+  const CompletionCall call = chat(R"("messages": [
+      {"role": "system", "content": "look"},
+      {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:;base64,AAAA"}},
+                                   {"type": "text", "text": "what?"},
+                                   {"type": "image_url", "image_url": {"url": "a.png", "detail": "low"}}]},
+      {"role": "assistant", "content": "that"},
+      {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "b.png", "detail": null}}]}])");
+  ASSERT_EQ(call.pictures.size(), 3u);
+  EXPECT_EQ(call.pictures[0].url, "data:;base64,AAAA");
+  EXPECT_EQ(call.pictures[0].path, "messages[1].content[0].image_url.url");
+  EXPECT_EQ(call.pictures[0].detail, "auto");
+  EXPECT_EQ(call.pictures[1].url, "a.png");
+  EXPECT_EQ(call.pictures[1].detail, "low");
+  EXPECT_EQ(call.pictures[2].path, "messages[3].content[0].image_url.url");
+  EXPECT_EQ(call.chat.messages,
+            R"([{"role":"system","content":"look"},{"role":"user","content":[{"type":"image_url"},)"
+            R"({"type":"text","text":"what?"},{"type":"image_url"}]},{"role":"assistant","content":"that"},)"
+            R"({"role":"user","content":[{"type":"image_url"}]}])");
+  EXPECT_TRUE(chat("\"n\": 1").pictures.empty());
+}
+
 TEST(ApiRequest, WhatCannotBeObeyedIsRefusedByName) {
   const std::string tools = R"("tools": [{"type": "function", "function": {"name": "f"}}])";
   const std::pair<std::string, std::string> chats[] = {
@@ -162,6 +184,14 @@ TEST(ApiRequest, WhatCannotBeObeyedIsRefusedByName) {
       {R"("messages": [{"role": "user"}])", "messages[0].content"},
       {R"("messages": [{"role": "user", "content": [{"type": "text"}]}])", "messages[0].content[0].text"},
       {R"("messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": ""}}]}])",
+       "messages[0].content[0].image_url.url"},
+      {R"("messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "data:"}]}])",
+       "messages[0].content[0].image_url"},
+      {R"("messages": [{"role": "user", "content": [{"type": "image_url"}]}])",
+       "messages[0].content[0].image_url"},
+      {R"("messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "a", "detail": "x"}}]}])",
+       "messages[0].content[0].image_url.detail"},
+      {R"("messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}])",
        "messages[0].content[0].type"},
       {R"("tool_choice": "required")", "tool_choice"},
       {R"("tool_choice": "sometimes")", "tool_choice"},

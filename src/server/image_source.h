@@ -28,7 +28,7 @@ struct ImageOptions {
   int max_pictures = 64;                     // of a request
   size_t all_file_bytes = size_t{64} << 20;  // of a request's pictures together
   int64_t all_pixels = int64_t{1} << 26;     // the same, decoded
-  int64_t held_pixels = int64_t{1} << 28;    // of all requests that are under way
+  int64_t held_pixels = int64_t{1} << 27;    // of all requests that are under way
 };
 
 // Pixels that count as held while it lives. Any thread.

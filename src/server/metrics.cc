@@ -59,7 +59,9 @@ void Metrics::write_requests(PrometheusText& out, const EngineStats& stats) cons
   const auto count = [](int64_t n) { return static_cast<double>(n); };
   out.gauge("num_requests_running", "Answers that hold KV.", stats.running);
   out.gauge("num_requests_waiting", "Requests in the queue.", stats.waiting);
-  out.family("num_requests_stage", "gauge", "Running answers by stage.");
+  out.family("num_requests_stage", "gauge",
+             "Running answers by stage; encode: requests that wait for their pictures.");
+  out.sample(stats.encoding, {{"stage", "encode"}});
   out.sample(stats.prefilling, {{"stage", "prefill"}});
   out.sample(stats.compressing, {{"stage", "compress"}});
   out.sample(stats.decoding, {{"stage", "decode"}});
@@ -69,6 +71,11 @@ void Metrics::write_requests(PrometheusText& out, const EngineStats& stats) cons
   out.counter("prefix_cache_queries_total", "Prompt tokens that the prefix cache was asked for.",
               count(stats.prompt_tokens));
   out.counter("prefix_cache_hits_total", "Prompt tokens that it had.", count(stats.cached_tokens));
+  out.counter("mm_cache_queries_total", "Pictures in requests.", count(stats.mm_cache_queries));
+  out.counter("mm_cache_hits_total", "Those whose embeddings were there, or on their way.",
+              count(stats.mm_cache_hits));
+  out.counter("mm_encoded_total", "Pictures that went through the vision encoder.",
+              count(stats.pictures_encoded));
   out.counter("num_preemptions_total", "Answers that gave their pages to others.", count(stats.preemptions));
   out.counter("engine_steps_total", "Steps of the model.", count(stats.steps));
   out.family("request_success_total", "counter", "Answers that ended, by reason.");
@@ -95,6 +102,7 @@ void Metrics::write_memory(PrometheusText& out, const EngineStats& stats,
     rows += bytes(request.rows_held);
     rows_uncompressed += bytes(request.rows_uncompressed);
   }
+  out.gauge("mm_cache_bytes", "Embeddings of pictures kept, beside the pool.", bytes(stats.mm_cache_bytes));
   out.gauge("query_bytes", "Queries kept for presses, beside the pool.", bytes(stats.query_bytes));
   out.gauge("kv_resident_rows", "Rows of K and V that running requests hold, all layers and heads.", rows);
   out.gauge("kv_logical_rows", "Rows that they would hold without compression.", rows_uncompressed);

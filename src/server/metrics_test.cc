@@ -68,7 +68,12 @@ TEST(Metrics, FiguresStandWhereDashboardsLook) {
                           .preemptions = 7,
                           .prompt_tokens = 100,
                           .cached_tokens = 60,
-                          .generated_tokens = 50};
+                          .generated_tokens = 50,
+                          .encoding = 2,
+                          .mm_cache_queries = 9,
+                          .mm_cache_hits = 6,
+                          .mm_cache_bytes = 512,
+                          .pictures_encoded = 3};
   RequestFigures figures;
   figures.rows_held = 20;
   figures.rows_uncompressed = 90;
@@ -94,6 +99,13 @@ TEST(Metrics, FiguresStandWhereDashboardsLook) {
   EXPECT_EQ(value("generation_tokens_total"), 50);
   EXPECT_EQ(value("prefix_cache_queries_total"), 100);
   EXPECT_EQ(value("prefix_cache_hits_total"), 60);
+  EXPECT_EQ(value_of(all, "fastcache:num_requests_stage",
+                     "fastcache:num_requests_stage{model_name=\"m\",stage=\"encode\"}"),
+            2);
+  EXPECT_EQ(value("mm_cache_queries_total"), 9);
+  EXPECT_EQ(value("mm_cache_hits_total"), 6);
+  EXPECT_EQ(value("mm_encoded_total"), 3);
+  EXPECT_EQ(value("mm_cache_bytes"), 512);
   EXPECT_EQ(value("num_preemptions_total"), 7);
   EXPECT_EQ(value("request_success_total", "finished_reason=\"stop\""), 1);
   EXPECT_EQ(value("kv_resident_rows"), 40);

@@ -124,11 +124,12 @@ void Server::loaded() {
     http_.drain();
     return;
   }
-  api_ = std::make_unique<Api>(
-      *engine_, http_.context(),
-      ApiOptions{.model_name = options_.served_model, .defaults = options_.defaults, .more_metrics = [this] {
-                   return http_metrics_text(http_.counters());
-                 }});
+  api_ =
+      std::make_unique<Api>(*engine_, http_.context(),
+                            ApiOptions{.model_name = options_.served_model,
+                                       .defaults = options_.defaults,
+                                       .more_metrics = [this] { return http_metrics_text(http_.counters()); },
+                                       .images = options_.images});
   feed_ = make_live_feed(http_.context().get_executor(), *engine_);
   http_.add_routes(api_routes(*api_));
   http_.add_routes(live_routes(feed_));

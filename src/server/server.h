@@ -9,6 +9,7 @@
 #include "fastcache/engine.h"
 #include "server/api_request.h"
 #include "server/http_options.h"
+#include "server/image_source.h"
 
 namespace fastcache::server {
 
@@ -16,6 +17,7 @@ struct ServerOptions {
   EngineOptions engine = {};
   HttpOptions http = {};          // its keys are those of key_file and FASTCACHE_API_KEY
   ApiDefaults defaults = {};      // of requests that do not say
+  ImageOptions images = {};       // where pictures may come from, and how large they may be
   std::string served_model = {};  // the model's name in the API; empty: what the file calls itself
   std::string key_file = {};      // read at the start and at each SIGHUP; empty: none
 };

@@ -18,12 +18,20 @@ void check_model(const Api& api, const JsonField& root) {
   if (const auto model = root.find("model")) api.check_model(model->string());
 }
 
+std::vector<int32_t> chat_tokens(const Api& api, const std::string& body) {
+  const CompletionCall call = parse_completion_call(Endpoint::chat, body, {});
+  if (!call.pictures.empty()) {
+    const std::string& path = call.pictures.front().path;
+    throw ApiError{Code::unsupported, fmt::format("{} is a picture; pictures have no token ids", path), path};
+  }
+  return api.engine().prepare_chat(call.chat).tokens;
+}
+
 std::vector<int32_t> tokens_of(const Api& api, const std::string& body) {
   const Json json = parse_json_object(body);
   const JsonField root(json, "");
   check_model(api, root);
-  if (root.find("messages"))
-    return api.engine().prepare_chat(parse_completion_call(Endpoint::chat, body, {}).chat).tokens;
+  if (root.find("messages")) return chat_tokens(api, body);
   const JsonField prompt = root.need("prompt", "a string, or messages in its place");
   const auto add_special = root.find("add_special_tokens");
   return api.engine().tokenize(prompt.string(), !add_special || add_special->boolean(), true);

@@ -15,7 +15,7 @@ namespace {
 // Everything the page runs or shows comes from this server; it may not be framed, so nobody can lay a page of
 // his own over its buttons.
 constexpr std::string_view kPolicy =
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 struct ContentType {

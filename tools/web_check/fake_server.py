@@ -15,7 +15,7 @@ import time
 WEB = pathlib.Path(__file__).resolve().parents[2] / "src/server/web"
 TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8",
          ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
           "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 PRESSES = [{"name": "none", "removes": False, "wraps": 0, "summary": "keeps everything", "parameters": []},
            {"name": "random", "removes": True, "wraps": 0, "summary": "rows by chance: what every method must beat", "parameters": []},
@@ -127,6 +127,7 @@ class Load:
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     load, key, delay_s, is_gone = None, "", 0.02, False
+    modalities, asked = ["text", "image"], []  # what the model takes; the messages that came last
 
     def log_message(self, *_):
         pass
@@ -170,7 +171,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.refused():
             return None
         if self.path == "/v1/models":
-            return self.json({"object": "list", "data": [{"id": "SmolLM2-135M-Instruct-Q8_0", "object": "model"}]})
+            return self.json({"object": "list", "data": [{"id": "SmolLM2-135M-Instruct-Q8_0", "object": "model",
+                                                        "input_modalities": self.modalities}]})
         if self.path == "/fastcache/presses":
             return self.json({"presses": PRESSES})
         if self.path == "/fastcache/state":
@@ -192,7 +194,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if self.refused():
             return None
+        type(self).asked = body["messages"]
         question = body["messages"][-1]["content"]
+        if isinstance(question, list):
+            question = " ".join(part.get("text", "") for part in question)
         if "queue full" in question:
             return self.error(429, "4096 requests wait already; try again later", [("Retry-After", "3")])
         try:

@@ -14,10 +14,13 @@ LoopDriver::LoopDriver(const model::LoadedModel& model, ComputePool& compute, co
       loop_(model, compute, pool_, options.kv_type, options.loop, [this] { return now_ms_; }) {}
 
 int LoopDriver::submit(const Request& request, std::function<void()> on_news) {
-  auto state = prepare_request(request, model_, kv_type_, now_ms_);
+  return submit(prepare_request(request, model_, kv_type_, now_ms_), std::move(on_news));
+}
+
+int LoopDriver::submit(std::unique_ptr<RequestState> state, std::function<void()> on_news) {
   state->channel = std::make_shared<AnswerChannel>(std::move(on_news));
   channels_.push_back(state->channel);
-  results_.push_back({.answers = std::vector<CollectedAnswer>(static_cast<size_t>(request.n)),
+  results_.push_back({.answers = std::vector<CollectedAnswer>(static_cast<size_t>(state->n)),
                       .error = {},
                       .summary = {},
                       .ended = false});

@@ -43,6 +43,7 @@ class LoopDriver {
 
   // A handle for the calls below; throws as prepare_request(). on_news: as Engine::submit()'s.
   int submit(const Request& request, std::function<void()> on_news = {});
+  int submit(std::unique_ptr<RequestState> prepared, std::function<void()> on_news = {});
   void cancel(int request) { channels_[static_cast<size_t>(request)]->cancel(); }
   void step();                                     // and a millisecond passes
   void run_to_the_end(int max_steps = 1'000'000);  // throws Error (internal) when it does not come

@@ -3,9 +3,10 @@
 import {ApiError, call, error_of, events, get_json} from "./api.js";
 import {AnswerView} from "./answer.js";
 import {$, element} from "./dom.js";
+import {has_pictures, init_pictures, set_model_sees, take_pictures, thumbnail} from "./pictures.js";
 import {request_fields, system_prompt} from "./settings.js";
 
-const turns = [];    // {role, content, view}
+const turns = [];    // {role, content, view}; content: a text, or the parts of a message with pictures
 let running = null;  // the AbortController of the answer that is coming
 let model_id = "";   // of /v1/models
 
@@ -125,12 +126,21 @@ function buttons(turn) {
   return turn.content && navigator.clipboard ? [copy, retry] : [retry];
 }
 
-function send() {
+// The pictures first: a question is about what was seen before it.
+function parts(text, pictures) {
+  const list = pictures.map(({url}) => ({type: "image_url", image_url: {url}}));
+  return text ? [...list, {type: "text", text}] : list;
+}
+
+async function send() {
   const text = $("prompt").value.trim();
-  if (!text || running || !request_fields()) return;
-  const view = element("article", {class: "message user"}, element("h3", {}, "You"), element("div", {class: "text"}, text));
-  add_turn({role: "user", content: text, view});
+  if ((!text && !has_pictures()) || running || !request_fields()) return;
   $("prompt").value = "";
+  const pictures = await take_pictures();
+  const view = element("article", {class: "message user"}, element("h3", {}, "You"));
+  if (pictures.length) view.append(element("div", {class: "thumbnails"}, ...pictures.map(thumbnail)));
+  if (text) view.append(element("div", {class: "text"}, text));
+  add_turn({role: "user", content: pictures.length ? parts(text, pictures) : text, view});
   answer();
 }
 
@@ -142,6 +152,7 @@ function clear() {
 }
 
 export function init_chat() {
+  init_pictures();
   $("composer").addEventListener("submit", (event) => {
     event.preventDefault();
     send();
@@ -159,5 +170,7 @@ export function init_chat() {
 }
 
 export async function load_model() {
-  model_id = (await get_json("v1/models")).data?.[0]?.id ?? "";
+  const model = (await get_json("v1/models")).data?.[0];
+  model_id = model?.id ?? "";
+  set_model_sees(model?.input_modalities?.includes("image") ?? false);
 }

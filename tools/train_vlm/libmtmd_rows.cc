@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the pinned source itself makes of exported files: the rows of a picture by libmtmd, and the logits that libllama
-// gives behind them with the adapter. Built and called by check.py.
+// What the pinned source itself makes of exported files: the rows of a picture by libmtmd, and the logits
+// that libllama gives behind them with the adapter. Built and called by check.py.
 //
 // usage: libmtmd_rows MODEL MMPROJ ADAPTER|- SIDE PIXELS PROMPT OUT
-// PIXELS: SIDE * SIDE * 3 bytes. PROMPT: text with <__media__> for the picture. OUT gets, as floats: the rows, then the
-// logits behind the prompt. Standard output gets the prompt's text tokens, a line for each piece.
+// PIXELS: SIDE * SIDE * 3 bytes. PROMPT: text with <__media__> for the picture. OUT gets, as floats: the
+// rows, then the logits behind the prompt. Standard output gets the prompt's text tokens, a line for each
+// piece.
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -47,7 +48,8 @@ std::vector<float> picture_rows(mtmd_context* vision, const mtmd_input_chunks* c
   for (size_t i = 0; i < mtmd_input_chunks_size(chunks); ++i) {
     const mtmd_input_chunk* chunk = mtmd_input_chunks_get(chunks, i);
     if (mtmd_input_chunk_get_type(chunk) != MTMD_INPUT_CHUNK_TYPE_IMAGE) continue;
-    if (mtmd_encode_chunk(vision, chunk) != 0) throw std::runtime_error("libmtmd could not encode the picture");
+    if (mtmd_encode_chunk(vision, chunk) != 0)
+      throw std::runtime_error("libmtmd could not encode the picture");
     const float* rows = mtmd_get_output_embd(vision);
     return {rows, rows + mtmd_input_chunk_get_n_tokens(chunk) * static_cast<size_t>(width)};
   }
@@ -64,10 +66,13 @@ std::vector<float> logits_behind(llama_context* context, llama_model* model, mtm
   return {logits, logits + llama_vocab_n_tokens(llama_model_get_vocab(model))};
 }
 
+void log_warnings(ggml_log_level level, const char* text, void* /*unused*/) {
+  if (level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR) std::fputs(text, stderr);
+}
+
 void run(char** argv) {
-  llama_log_set([](ggml_log_level level, const char* text, void*) {
-    if (level >= GGML_LOG_LEVEL_WARN) std::fputs(text, stderr);
-  }, nullptr);
+  llama_log_set(log_warnings, nullptr);
+  mtmd_helper_log_set(log_warnings, nullptr);
   llama_model_params model_params = llama_model_default_params();
   model_params.use_extra_bufts = false;
   llama_model* model = made(llama_model_load_from_file(argv[1], model_params), argv[1]);
@@ -78,7 +83,8 @@ void run(char** argv) {
   if (std::string(argv[3]) != "-") {
     llama_adapter_lora* adapter = made(llama_adapter_lora_init(model, argv[3]), argv[3]);
     float scale = 1.0f;
-    if (llama_set_adapters_lora(context, &adapter, 1, &scale) != 0) throw std::runtime_error("the adapter is refused");
+    if (llama_set_adapters_lora(context, &adapter, 1, &scale) != 0)
+      throw std::runtime_error("the adapter is refused");
   }
   mtmd_context_params vision_params = mtmd_context_params_default();
   vision_params.use_gpu = false;
@@ -88,20 +94,23 @@ void run(char** argv) {
   const std::string pixels = read_file(argv[5]);
   const auto side = static_cast<uint32_t>(std::stoi(argv[4]));
   if (pixels.size() != size_t{3} * side * side) throw std::runtime_error("PIXELS has another size");
-  const mtmd_bitmap* picture = mtmd_bitmap_init(side, side, reinterpret_cast<const unsigned char*>(pixels.data()));
+  const mtmd_bitmap* picture =
+      mtmd_bitmap_init(side, side, reinterpret_cast<const unsigned char*>(pixels.data()));
   mtmd_input_text text{};
   text.text = argv[6];
   text.text_len = std::strlen(argv[6]);
   text.add_special = false;
   text.parse_special = true;
   mtmd_input_chunks* chunks = mtmd_input_chunks_init();
-  if (mtmd_tokenize(vision, chunks, &text, &picture, 1) != 0) throw std::runtime_error("the prompt is refused");
+  if (mtmd_tokenize(vision, chunks, &text, &picture, 1) != 0)
+    throw std::runtime_error("the prompt is refused");
   print_pieces(chunks);
   const std::vector<float> rows = picture_rows(vision, chunks, llama_model_n_embd(model));
   const std::vector<float> logits = logits_behind(context, model, vision, chunks);
   std::ofstream out(argv[7], std::ios::binary);
   for (const auto* numbers : {&rows, &logits}) {
-    out.write(reinterpret_cast<const char*>(numbers->data()), static_cast<std::streamsize>(numbers->size() * sizeof(float)));
+    out.write(reinterpret_cast<const char*>(numbers->data()),
+              static_cast<std::streamsize>(numbers->size() * sizeof(float)));
   }
   if (!out.flush()) throw std::runtime_error(std::string("cannot write ") + argv[7]);
 }
@@ -109,7 +118,8 @@ void run(char** argv) {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 8) return std::fprintf(stderr, "usage: libmtmd_rows MODEL MMPROJ ADAPTER|- SIDE PIXELS PROMPT OUT\n"), 2;
+  if (argc != 8)
+    return std::fprintf(stderr, "usage: libmtmd_rows MODEL MMPROJ ADAPTER|- SIDE PIXELS PROMPT OUT\n"), 2;
   try {
     run(argv);
   } catch (const std::exception& error) {

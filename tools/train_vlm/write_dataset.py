@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes held-out pictures and questions as files, for the engine's evaluation: FOLDER/<set>/questions.jsonl, a question a
+line with its pictures' files in order, and the pictures as PNG. tools/train_vlm/run dataset --out FOLDER"""
+import argparse
+import json
+import pathlib
+
+from PIL import Image
+
+from gate import FACTS, SETS
+from samples import grid_sample, HELD_OUT, Sample, set_sample
+
+DESCRIBE = {"describe": 1, "present": 1, "is empty": 1}
+
+
+def held_out(seed: int, n: int) -> dict:
+    """Name of a set -> samples: what the gate asks too"""
+    return {"grid": [grid_sample((seed, HELD_OUT, 5, number), FACTS | DESCRIBE) for number in range(n)],
+            "multi-image": [set_sample((seed, HELD_OUT, 6, number), SETS, 8) for number in range(n // 4)]}
+
+
+def write(samples: list, folder: pathlib.Path) -> int:
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, sample in enumerate(samples):
+        files = [f"pictures/{number:04d}-{index}.png" for index in range(len(sample.pictures))]
+        for file, picture in zip(files, sample.pictures):
+            Image.fromarray(picture).save(folder / file, optimize=True)
+        lines += [json.dumps({"pictures": files, **question_of(sample, question)}) for question in sample.questions]
+    (folder / "questions.jsonl").write_text("\n".join(lines) + "\n")
+    return len(lines)
+
+
+def question_of(sample: Sample, question) -> dict:
+    """`before` is the text in front of each picture, `cells` those of the one picture that the answer needs (none: all)"""
+    texts = [part for part in sample.parts if isinstance(part, str)]
+    texts[0] = texts[0].split("<|im_start|>user\n")[1]
+    return {"kind": question.kind, "before": texts, "question": question.text, "answer": question.answer,
+            "cells": list(question.cells)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tools/train_vlm/run dataset", description=__doc__)
+    parser.add_argument("--model", help="unused")
+    parser.add_argument("--folder", help="unused")
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--pictures", type=int, default=200)
+    options = parser.parse_args()
+    for name, samples in held_out(options.seed, options.pictures).items():
+        print(f"{name}: {write(samples, options.out / name)} questions in {options.out / name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -21,6 +21,8 @@ struct Token {
   int16_t patch_col = -1;
   std::array<int32_t, 4>
       position{};  // logical; [0] is the one that orders; the rest are M-RoPE's other sections
+  int32_t sees_behind =
+      0;  // so many tokens behind it its query sees too: in a picture that is read both ways
   bool operator==(const Token&) const = default;
 };
 

@@ -78,6 +78,8 @@ int prune_layer(const StepContext& context) {
                               its, context.hparams.n_layers)};
     if (layer >= 0 && layer != its)
       throw Error{Code::unsupported, "the sequences of a step drop tokens behind different layers"};
+    if (context.sees_spans[static_cast<size_t>(&step - context.sequences.data())])
+      throw Error{Code::unsupported, "tokens that see others behind them cannot be dropped within a step"};
     if (step.record != nullptr)
       throw Error{Code::unsupported, "a prompt whose tokens are dropped keeps no queries for a press"};
     layer = its;

@@ -22,12 +22,15 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   rows.clear();
   logit_rows.clear();
   positions.clear();
+  visible_new.clear();
+  sees_spans.clear();
   n_going.clear();
   for (int s = 0; s < static_cast<int>(step.size()); ++s) {
     const kv::TokenTable& tokens = step[s].sequence->tokens();
     const int first_token = tokens.size() - step[s].n_new;
     assert(first_token >= 0);
     n_going.push_back(step[s].n_new);
+    sees_spans.push_back(false);
     for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
     for (int i = 0; i < step[s].n_new; ++i) {
       const kv::Token& token = tokens[first_token + i];
@@ -41,6 +44,10 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
                       .embedding = embedding,
                       .going = i});
       positions.push_back(token.position[0]);
+      visible_new.push_back(i + 1 + token.sees_behind);
+      sees_spans.back() = sees_spans.back() || token.sees_behind > 0;
+      if (visible_new.back() > step[s].n_new)
+        throw Error{Code::internal, "a step ends within a picture whose rows see each other"};
     }
   }
 
@@ -115,11 +122,12 @@ void StepContext::plan_attention(const kv::PageMemory& pages, const attention::A
                             static_cast<size_t>(n_kv_heads));
       for (int head = 0; head < n_kv_heads; ++head)
         heads[head] = sequences[s].sequence->head_rows(layer, head);
-      views.sequences[s] = {.first_query = first_query,
-                            .n_queries = n_going[s],
-                            .query_positions = &positions[static_cast<size_t>(first_query)],
-                            .visible_new = nullptr,
-                            .heads = heads};
+      views.sequences[s] = {
+          .first_query = first_query,
+          .n_queries = n_going[s],
+          .query_positions = &positions[static_cast<size_t>(first_query)],
+          .visible_new = sees_spans[s] ? &visible_new[static_cast<size_t>(first_query)] : nullptr,
+          .heads = heads};
       first_query += n_going[s];
     }
     const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);

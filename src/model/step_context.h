@@ -82,6 +82,9 @@ struct StepContext {
   };
   std::vector<LayerViews> layers;
   std::vector<int32_t> positions;  // [n_rows]
+  // [n_rows]: how many of its sequence's new rows each sees; for a sequence whose sees_spans is set.
+  std::vector<int32_t> visible_new;
+  std::vector<bool> sees_spans;  // [n_sequences]: some tokens see others behind them
 
   // --- queries before RoPE, where a record sums them up
   struct MomentChunk {
@@ -93,7 +96,9 @@ struct StepContext {
   std::vector<float> plain_queries;       // [n_rows, n_heads * head_dim], of one layer
 
   // Lays out the rows of a new step and makes the buffers large enough. Which input forms the matmuls need is
-  // the model's to say. Throws Error (internal) for a token without id and without an embedding.
+  // the model's to say. Throws Error (internal) for a token without id and without an embedding, and for one
+  // that sees tokens behind the step's last: a stretch that is read both ways must end in the step that it
+  // begins in, or in which a prefix ends that held its first rows.
   void begin_step(std::span<const StepSequence> step, linear::InputForms forms);
   void plan_moments();  // part of begin_step()
   // Rows that do not go on leave the batch. goes_on: [n_rows]. Throws Error (internal) for one whose logits

@@ -110,18 +110,21 @@ void add_biases(const LayerInput& layer, int head, int begin, int n_rows, float*
     for (int i = 0; i < kColumns; ++i) scores[row * kColumns + i] += bias[row];
 }
 
-// Rows behind a query, and those in front of its sliding window.
+// Of the tokens, the last that a query sees: its own, but for those in a picture that is read both ways.
+int last_seen(const kv::TokenTable& tokens, int query) { return query + tokens[query].sees_behind; }
+
+// Rows behind what a query sees, and those in front of its sliding window.
 void hide_unseen(const LayerInput& layer, int head, int begin, int n_rows, const Lanes& lanes,
                  float* scores) {
   const int window = layer.attention().window;
   const kv::TokenTable& tokens = layer.sequence().tokens();
-  if (window == 0 && layer.held_token(head, begin + n_rows - 1) <= lanes.token(0)) return;
+  if (window == 0 && layer.held_token(head, begin + n_rows - 1) <= last_seen(tokens, lanes.token(0))) return;
   for (int row = 0; row < n_rows; ++row) {
     const int token = layer.held_token(head, begin + row);
     for (int lane = 0; lane < lanes.n; ++lane) {
       const int query = lanes.token(lane);
       const bool too_old = window > 0 && tokens.position(token) <= tokens.position(query) - window;
-      if (token > query || too_old) scores[row * kColumns + lane] = kUnseen;
+      if (token > last_seen(tokens, query) || too_old) scores[row * kColumns + lane] = kUnseen;
     }
   }
 }
@@ -135,7 +138,7 @@ struct Pass {
 void soften(const LayerInput& layer, int head, const Lanes& lanes, AttentionScratch& s, Pass& pass) {
   load_queries(layer, head, lanes, s.queries.data());
   const int head_dim = layer.head_dim(), n_held = layer.n_held(head);
-  const int last_token = lanes.token(lanes.n - 1);
+  const int last_token = last_seen(layer.sequence().tokens(), lanes.token(lanes.n - 1));
   std::fill_n(pass.maximum, kColumns, kNoMaximum);
   for (int begin = 0; begin < n_held; begin += kTileRows) {
     if (layer.held_token(head, begin) > last_token) break;

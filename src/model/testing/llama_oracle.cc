@@ -79,28 +79,47 @@ LlamaOracle::LlamaOracle(const std::string& path, OracleOptions options) : optio
 
 int LlamaOracle::n_vocab() const { return llama_vocab_n_tokens(llama_model_get_vocab(model_.get())); }
 
+std::span<const float> LlamaOracle::decode(std::span<const int32_t> tokens, size_t first, size_t end) {
+  llama_batch batch = llama_batch_init(options_.chunk, 0, 1);
+  const std::unique_ptr<llama_batch, void (*)(llama_batch*)> owner(
+      &batch, [](llama_batch* b) { llama_batch_free(*b); });
+  batch.n_tokens = static_cast<int32_t>(end - first);
+  for (int32_t i = 0; i < batch.n_tokens; ++i) {
+    batch.token[i] = tokens[first + static_cast<size_t>(i)];
+    batch.pos[i] = static_cast<llama_pos>(first) + i;
+    batch.n_seq_id[i] = 1;
+    batch.seq_id[i][0] = 0;
+    batch.logits[i] = 1;
+  }
+  if (llama_decode(context_.get(), batch) != 0)
+    throw std::runtime_error("llama_decode failed: " + take_llama_error());
+  return {llama_get_logits(context_.get()), (end - first) * static_cast<size_t>(n_vocab())};
+}
+
 void LlamaOracle::evaluate(std::span<const int32_t> tokens, const OnChunk& chunk) {
   if (tokens.size() > static_cast<size_t>(options_.n_ctx))
     throw std::runtime_error("more tokens than OracleOptions::n_ctx");
   llama_memory_clear(llama_get_memory(context_.get()), true);
-  llama_batch batch = llama_batch_init(options_.chunk, 0, 1);
-  const std::unique_ptr<llama_batch, void (*)(llama_batch*)> owner(
-      &batch, [](llama_batch* b) { llama_batch_free(*b); });
-  for (size_t first = 0; first < tokens.size(); first += static_cast<size_t>(batch.n_tokens)) {
-    batch.n_tokens =
-        static_cast<int32_t>(std::min(tokens.size() - first, static_cast<size_t>(options_.chunk)));
-    for (int32_t i = 0; i < batch.n_tokens; ++i) {
-      batch.token[i] = tokens[first + static_cast<size_t>(i)];
-      batch.pos[i] = static_cast<llama_pos>(first) + i;
-      batch.n_seq_id[i] = 1;
-      batch.seq_id[i][0] = 0;
-      batch.logits[i] = 1;
-    }
-    if (llama_decode(context_.get(), batch) != 0)
-      throw std::runtime_error("llama_decode failed: " + take_llama_error());
-    const auto n = static_cast<size_t>(batch.n_tokens) * static_cast<size_t>(n_vocab());
-    chunk(static_cast<int>(first), std::span<const float>(llama_get_logits(context_.get()), n));
+  for (size_t first = 0; first < tokens.size(); first += static_cast<size_t>(options_.chunk)) {
+    const size_t end = std::min(tokens.size(), first + static_cast<size_t>(options_.chunk));
+    chunk(static_cast<int>(first), decode(tokens, first, end));
   }
+}
+
+std::vector<float> LlamaOracle::logits_with_span(std::span<const int32_t> tokens, size_t begin, size_t end) {
+  llama_memory_clear(llama_get_memory(context_.get()), true);
+  std::vector<float> all;
+  const auto append = [&](size_t first, size_t last, bool causal) {
+    if (first == last) return;
+    llama_set_causal_attn(context_.get(), causal);
+    const std::span<const float> part = decode(tokens, first, last);
+    all.insert(all.end(), part.begin(), part.end());
+  };
+  append(0, begin, true);
+  append(begin, end, false);
+  append(end, tokens.size(), true);
+  llama_set_causal_attn(context_.get(), true);
+  return all;
 }
 
 std::vector<float> LlamaOracle::logits(std::span<const int32_t> tokens) {
@@ -120,8 +139,7 @@ void dequantise_to_f32(const std::string& path_in, const std::string& path_out) 
   if (!out.flush()) throw std::runtime_error("cannot write " + path_out);
 }
 
-std::string embedded_model_f32() {
-  const fs::path from = default_model();
+std::string model_in_f32(const fs::path& from) {
   const fs::path folder = cache_folder() / "testing";
   const fs::path wanted = folder / (from.stem().string() + "-f32.gguf");
   if (fs::exists(wanted) && fs::last_write_time(wanted) >= fs::last_write_time(from)) return wanted.string();
@@ -132,5 +150,7 @@ std::string embedded_model_f32() {
   fs::rename(partial, wanted);
   return wanted.string();
 }
+
+std::string embedded_model_f32() { return model_in_f32(default_model()); }
 
 }  // namespace fastcache::model::test_support

@@ -5,6 +5,7 @@
 #include <ggml.h>
 #include <llama.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <span>
@@ -36,8 +37,12 @@ class LlamaOracle {
 
   // [tokens.size(), n_vocab]: for small models.
   std::vector<float> logits(std::span<const int32_t> tokens);
+  // The same where the tokens [begin, end) see each other both ways. At most `chunk` of them.
+  std::vector<float> logits_with_span(std::span<const int32_t> tokens, size_t begin, size_t end);
 
  private:
+  // Tokens [first, end), behind those before them; libllama's memory.
+  std::span<const float> decode(std::span<const int32_t> tokens, size_t first, size_t end);
   struct DeleteModel {
     void operator()(llama_model* model) const { llama_model_free(model); }
   };
@@ -53,8 +58,9 @@ class LlamaOracle {
 // tensor, so that memory stays small; overwrites path_out.
 void dequantise_to_f32(const std::string& path_in, const std::string& path_out);
 
-// The embedded model in f32, made once per user and kept in <cache>/testing (540 MB). Safe when tests run in
-// parallel.
-std::string embedded_model_f32();
+// The same once per user: kept in <cache>/testing under the model's name, made again when that is newer. Safe
+// when tests run in parallel.
+std::string model_in_f32(const std::filesystem::path& model);
+std::string embedded_model_f32();  // of default_model(), 540 MB
 
 }  // namespace fastcache::model::test_support

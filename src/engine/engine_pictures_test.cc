@@ -99,7 +99,10 @@ class EnginePictures : public testing::Test {
     const auto encoded = encoder.encode(views, text.compute);
     std::vector<model::PictureLayout> layouts;
     for (const auto& e : encoded) layouts.push_back(e.layout);
-    const model::PicturePrompt prompt = model::expand_pictures(request.tokens, layouts, false);
+    const model::PicturePrompt prompt = model::expand_pictures(request.tokens, layouts, encoder.uses_mrope());
+    std::vector<int32_t> visible;
+    if (encoder.non_causal())
+      visible = model::visible_in_step(prompt, 0, static_cast<int>(prompt.tokens.size()));
     std::vector<const float*> embeddings;
     for (size_t i = 0; i < prompt.tokens.size(); ++i) {
       const kv::Token& token = prompt.tokens[i];
@@ -115,8 +118,11 @@ class EnginePictures : public testing::Test {
     Said answer;
     EXPECT_TRUE(sequence.append(prompt.tokens));
     int32_t row = static_cast<int32_t>(prompt.tokens.size()) - 1;
-    model::StepSequence step{
-        .sequence = &sequence, .n_new = row + 1, .logit_rows = std::span(&row, 1), .embeddings = embeddings};
+    model::StepSequence step{.sequence = &sequence,
+                             .n_new = row + 1,
+                             .logit_rows = std::span(&row, 1),
+                             .embeddings = embeddings,
+                             .visible_new = visible};
     while (true) {
       const auto logits = runner.run(std::span(&step, 1));
       const auto best = std::max_element(logits.begin(), logits.end());
@@ -167,7 +173,6 @@ TEST_F(EnginePictures, SmallStepsAndCompanyChangeNothing) {
     alone.push_back(read(*engine.submit(r)).said);
   }
   options_.step_tokens = 9;
-  options_.threads = 2;
   Engine engine(options_);
   std::vector<std::shared_ptr<Answer>> answers;
   for (const Request& r : requests) answers.push_back(engine.submit(r));
@@ -209,6 +214,42 @@ TEST_F(EnginePictures, TheNextTurnGoesOnFromTheRows) {
   const Whole second = read(*engine.submit(asked));
   EXPECT_GE(second.summary.cached_tokens, (40 + kImageTokens + 12) / 16 * 16 - 16);
   EXPECT_EQ(second.said, expected(asked));
+}
+
+TEST_F(EnginePictures, PatchesThatSeeEachOtherGoInTogether) {
+  model::test_support::write_tiny_model(file("text.gguf"),
+                                        {.context_length = 2048,
+                                         .qk_norm = true,
+                                         .post_norms = true,
+                                         .control_tokens = model::test_support::picture_markers(),
+                                         .architecture = "gemma3"});
+  model::test_support::write_tiny_mmproj(file("mmproj.gguf"), {.projector = "gemma3"});
+  const std::vector<Request> requests = {request({picture(1)}, 5), request({picture(2), picture(3)}, 3),
+                                         request({picture(1), picture(2)}, 6)};
+  for (const int step_tokens : {2, 3, 512}) {
+    options_.step_tokens = step_tokens;
+    Engine engine(options_);
+    std::vector<std::shared_ptr<Answer>> answers;
+    for (const Request& r : requests) answers.push_back(engine.submit(r));
+    for (size_t i = 0; i < answers.size(); ++i)
+      EXPECT_EQ(read(*answers[i]).said, expected(requests[i])) << step_tokens << ", " << i;
+    EXPECT_EQ(read(*engine.submit(requests[2])).said, expected(requests[2]));  // from cached rows
+  }
+}
+
+TEST_F(EnginePictures, PositionsOfThreeKinds) {
+  model::test_support::write_tiny_model(file("text.gguf"),
+                                        {.context_length = 2048,
+                                         .qkv_bias = true,
+                                         .rope_sections = {2, 3, 3, 0},
+                                         .control_tokens = model::test_support::picture_markers(),
+                                         .architecture = "qwen2vl"});
+  model::test_support::write_tiny_mmproj(file("mmproj.gguf"), {.projector = "qwen2vl_merger"});
+  const Request asked = request({picture(1, 64, 48), picture(2, 30, 90)}, 5);
+  options_.step_tokens = 7;
+  Engine engine(options_);
+  EXPECT_EQ(read(*engine.submit(asked)).said, expected(asked));
+  EXPECT_EQ(read(*engine.submit(asked)).said, expected(asked));
 }
 
 TEST_F(EnginePictures, FortyPictures) {

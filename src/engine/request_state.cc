@@ -33,4 +33,13 @@ std::vector<const float*> AnswerState::embeddings(int begin, int end) const {
   return rows;
 }
 
+std::vector<int32_t> AnswerState::visible_new(int begin, int end) const {
+  if (!request->grids_are_whole) return {};
+  return model::visible_in_step(request->picture_prompt, begin, end);
+}
+
+int AnswerState::step_end(int begin, int end) const {
+  return request->grids_are_whole ? model::uncut_end(request->picture_prompt, begin, end) : end;
+}
+
 }  // namespace fastcache::engine

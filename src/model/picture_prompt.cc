@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/picture_prompt.h"
 
+#include <algorithm>
 #include <cassert>
 
 namespace fastcache::model {
@@ -40,6 +41,34 @@ void add_picture(PicturePrompt& prompt, const PictureLayout& layout, int image, 
 }
 
 }  // namespace
+
+bool PicturePrompt::continues_grid(int i) const {
+  if (i <= 0 || i >= static_cast<int>(rows.size())) return false;
+  const int32_t row = rows[static_cast<size_t>(i)];
+  return row > 0 && row == rows[static_cast<size_t>(i) - 1] + 1;
+}
+
+int uncut_end(const PicturePrompt& prompt, int begin, int end) {
+  int cut = end;
+  while (prompt.continues_grid(cut)) --cut;
+  if (cut > begin) return cut;
+  while (prompt.continues_grid(end)) ++end;
+  return end;
+}
+
+std::vector<int32_t> visible_in_step(const PicturePrompt& prompt, int begin, int end) {
+  std::vector<int32_t> visible;
+  int grid_end = end;
+  bool any = false;
+  for (int i = end - 1; i >= begin; --i) {
+    if (!prompt.continues_grid(i + 1)) grid_end = i + 1;
+    any = any || grid_end > i + 1;
+    visible.push_back(grid_end - begin);
+  }
+  if (!any) return {};
+  std::reverse(visible.begin(), visible.end());
+  return visible;
+}
 
 PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const PictureLayout> layouts,
                               bool mrope) {

@@ -18,6 +18,9 @@ struct PicturePrompt {
   // [tokens.size()]: the row of its picture's embeddings; -1: text.
   std::vector<int32_t> rows;
   int32_t next_position = 0;
+
+  // Token i is a patch of the same grid as the token before it.
+  bool continues_grid(int i) const;
 };
 
 // ids: vocabulary ids and, for each of the layouts in order, a kPictureToken. mrope: tokens of a picture have
@@ -25,5 +28,13 @@ struct PicturePrompt {
 // Tiles of a picture stand below each other in patch rows.
 PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const PictureLayout> layouts,
                               bool mrope);
+
+// For encoders whose patches see each other in the language model too (gemma3): a grid goes into the model in
+// one step. The end of a step that begins at token `begin` and was to end at `end`: in front of the grid that
+// it would cut, or behind it where the step begins with that grid.
+int uncut_end(const PicturePrompt& prompt, int begin, int end);
+// What the tokens of such a step see of it (StepSequence::visible_new): those of a grid all of the grid.
+// Tokens behind the prompt are text. Empty where no grid is in the step.
+std::vector<int32_t> visible_in_step(const PicturePrompt& prompt, int begin, int end);
 
 }  // namespace fastcache::model

@@ -27,6 +27,7 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
     const kv::TokenTable& tokens = step[s].sequence->tokens();
     const int first_token = tokens.size() - step[s].n_new;
     assert(first_token >= 0);
+    assert(step[s].visible_new.empty() || step[s].pruner == nullptr);
     n_going.push_back(step[s].n_new);
     for (int32_t row : step[s].logit_rows) logit_rows.push_back(n_rows() + row);
     for (int i = 0; i < step[s].n_new; ++i) {
@@ -115,11 +116,12 @@ void StepContext::plan_attention(const kv::PageMemory& pages, const attention::A
                             static_cast<size_t>(n_kv_heads));
       for (int head = 0; head < n_kv_heads; ++head)
         heads[head] = sequences[s].sequence->head_rows(layer, head);
-      views.sequences[s] = {.first_query = first_query,
-                            .n_queries = n_going[s],
-                            .query_positions = &positions[static_cast<size_t>(first_query)],
-                            .visible_new = nullptr,
-                            .heads = heads};
+      views.sequences[s] = {
+          .first_query = first_query,
+          .n_queries = n_going[s],
+          .query_positions = &positions[static_cast<size_t>(first_query)],
+          .visible_new = sequences[s].visible_new.empty() ? nullptr : sequences[s].visible_new.data(),
+          .heads = heads};
       first_query += n_going[s];
     }
     const size_t stride = static_cast<size_t>((hparams.n_heads + 2 * n_kv_heads) * hparams.head_dim);

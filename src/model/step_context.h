@@ -33,6 +33,9 @@ struct StepSequence {
   // vocabulary id (kv::Token); null for the others. Empty: there are none. They go in as they are, without
   // what a family does to its own embeddings.
   std::span<const float* const> embeddings = {};
+  // [n_new]: how many of the new tokens each of them sees, at least itself and those before. Empty: no more
+  // than that. Not together with a pruner.
+  std::span<const int32_t> visible_new = {};
 };
 
 // One token of the flattened batch.

@@ -99,7 +99,8 @@ class EnginePictures : public testing::Test {
     const auto encoded = encoder.encode(views, text.compute);
     std::vector<model::PictureLayout> layouts;
     for (const auto& e : encoded) layouts.push_back(e.layout);
-    const model::PicturePrompt prompt = model::expand_pictures(request.tokens, layouts, false);
+    const model::PicturePrompt prompt =
+        model::expand_pictures(request.tokens, layouts, encoder.uses_mrope(), encoder.non_causal());
     std::vector<const float*> embeddings;
     for (size_t i = 0; i < prompt.tokens.size(); ++i) {
       const kv::Token& token = prompt.tokens[i];
@@ -167,7 +168,6 @@ TEST_F(EnginePictures, SmallStepsAndCompanyChangeNothing) {
     alone.push_back(read(*engine.submit(r)).said);
   }
   options_.step_tokens = 9;
-  options_.threads = 2;
   Engine engine(options_);
   std::vector<std::shared_ptr<Answer>> answers;
   for (const Request& r : requests) answers.push_back(engine.submit(r));
@@ -209,6 +209,42 @@ TEST_F(EnginePictures, TheNextTurnGoesOnFromTheRows) {
   const Whole second = read(*engine.submit(asked));
   EXPECT_GE(second.summary.cached_tokens, (40 + kImageTokens + 12) / 16 * 16 - 16);
   EXPECT_EQ(second.said, expected(asked));
+}
+
+TEST_F(EnginePictures, PatchesThatSeeEachOtherGoInTogether) {
+  model::test_support::write_tiny_model(file("text.gguf"),
+                                        {.context_length = 2048,
+                                         .qk_norm = true,
+                                         .post_norms = true,
+                                         .control_tokens = model::test_support::picture_markers(),
+                                         .architecture = "gemma3"});
+  model::test_support::write_tiny_mmproj(file("mmproj.gguf"), {.projector = "gemma3"});
+  const std::vector<Request> requests = {request({picture(1)}, 5), request({picture(2), picture(3)}, 3),
+                                         request({picture(1), picture(2)}, 6)};
+  for (const int step_tokens : {2, 3, 512}) {
+    options_.step_tokens = step_tokens;
+    Engine engine(options_);
+    std::vector<std::shared_ptr<Answer>> answers;
+    for (const Request& r : requests) answers.push_back(engine.submit(r));
+    for (size_t i = 0; i < answers.size(); ++i)
+      EXPECT_EQ(read(*answers[i]).said, expected(requests[i])) << step_tokens << ", " << i;
+    EXPECT_EQ(read(*engine.submit(requests[2])).said, expected(requests[2]));  // from cached rows
+  }
+}
+
+TEST_F(EnginePictures, PositionsOfThreeKinds) {
+  model::test_support::write_tiny_model(file("text.gguf"),
+                                        {.context_length = 2048,
+                                         .qkv_bias = true,
+                                         .rope_sections = {2, 3, 3, 0},
+                                         .control_tokens = model::test_support::picture_markers(),
+                                         .architecture = "qwen2vl"});
+  model::test_support::write_tiny_mmproj(file("mmproj.gguf"), {.projector = "qwen2vl_merger"});
+  const Request asked = request({picture(1, 64, 48), picture(2, 30, 90)}, 5);
+  options_.step_tokens = 7;
+  Engine engine(options_);
+  EXPECT_EQ(read(*engine.submit(asked)).said, expected(asked));
+  EXPECT_EQ(read(*engine.submit(asked)).said, expected(asked));
 }
 
 TEST_F(EnginePictures, FortyPictures) {

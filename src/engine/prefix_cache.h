@@ -11,11 +11,11 @@
 // any time. Pages that sequences own too are not lost with it, and not won either.
 //
 // Layers with a sliding window. A block has its rows in all layers: a hit may end anywhere, and what it sees
-// then must be there. So the step loop inserts a sequence's blocks before the pages that its windows have left
-// are freed; the cache keeps these, evictable as all else. Blocks that were never inserted and that a sequence
-// no longer holds in some layer cannot be shared, and end the chain. A compressed sequence is remembered
-// without what its windows freed: only prompts that go on behind exactly its tokens find it, and they see none
-// of that.
+// then must be there. So the step loop inserts a sequence's blocks before the pages that its windows have
+// left are freed; the cache keeps these, evictable as all else. Blocks that were never inserted and that a
+// sequence no longer holds in some layer cannot be shared, and end the chain. A compressed sequence is
+// remembered without what its windows freed: only prompts that go on behind exactly its tokens find it, and
+// they see none of that.
 #pragma once
 
 #include <cstdint>

@@ -63,7 +63,9 @@ void lay_out_pictures(std::span<const SharedPicture> pictures, const model::Visi
     check_pixels(*pictures[i], i);
     state.summary.image_tokens += layouts.back().n_image_tokens();
   }
-  state.picture_prompt = model::expand_pictures(state.prompt, layouts, vision->uses_mrope());
+  state.grids_are_whole = vision->non_causal();
+  state.picture_prompt =
+      model::expand_pictures(state.prompt, layouts, vision->uses_mrope(), state.grids_are_whole);
   state.prompt.clear();
   for (const kv::Token& token : state.picture_prompt.tokens) state.prompt.push_back(token.id);
 }

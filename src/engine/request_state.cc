@@ -33,4 +33,8 @@ std::vector<const float*> AnswerState::embeddings(int begin, int end) const {
   return rows;
 }
 
+int AnswerState::step_end(int begin, int end) const {
+  return request->grids_are_whole ? model::uncut_end(request->picture_prompt, begin, end) : end;
+}
+
 }  // namespace fastcache::engine

@@ -48,6 +48,7 @@ struct RequestState {
   std::vector<PictureState> pictures;
   std::vector<Hash128> image_digests;  // of the pictures
   int n_embd = 0;                      // width of an embedding
+  bool grids_are_whole = false;        // patches of a picture see each other: fed in one step
   int max_tokens = 1;
   int n = 1;
   std::shared_ptr<const StopStrings> stop;
@@ -149,6 +150,8 @@ struct AnswerState {
   // [end - begin]: embeddings of patches, null for text; empty where all is text. Valid as long as the
   // request.
   std::vector<const float*> embeddings(int begin, int end) const;
+  // The end of a step that begins at `begin`: end, or a place near it that cuts no picture.
+  int step_end(int begin, int end) const;
   int tokens_left() const { return static_cast<int>(next_tokens().size()); }
   // Its tokens stand on certain rows by now: a replay must not begin with others that the cache has.
   bool prefix_is_settled() const { return n_generated() > 0 || ended; }

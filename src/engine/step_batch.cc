@@ -24,6 +24,34 @@ bool StepLoop::append(AnswerState& answer, int n_tokens) {
   return true;
 }
 
+// What is granted, but no picture cut whose patches see each other: it goes in whole, if there are pages.
+int StepLoop::tokens_to_feed(AnswerState& answer, int granted, std::span<AnswerState* const> batch) {
+  const int n = std::min(granted, answer.tokens_left());
+  if (n < 1 || answer.second_pass != nullptr) return n;
+  const int fed = answer.sequence.token_count();
+  const int whole = answer.step_end(fed, fed + n) - fed;
+  return whole <= n || make_room_for_picture(answer, whole, batch) ? whole : 0;
+}
+
+// The scheduler counted pages for fewer tokens. Only those that came later give way, so somebody always gets
+// on.
+bool StepLoop::make_room_for_picture(const AnswerState& answer, int n_tokens,
+                                     std::span<AnswerState* const> batch) {
+  const size_t needed = answer.sequence.pages_to_append(n_tokens);
+  while (pool_.available_pages() < needed) {
+    if (cache_.evict(needed - pool_.available_pages()) > 0) continue;
+    const auto gives_way = [&](const auto& entry) {
+      const AnswerState& other = *entry.second;
+      return other.id > answer.id && !other.waiting && other.sequence.token_count() > 0 &&
+             std::find(batch.begin(), batch.end(), &other) == batch.end();
+    };
+    const auto victim = std::find_if(answers_.rbegin(), answers_.rend(), gives_way);
+    if (victim == answers_.rend()) return false;
+    preempt(*victim->second);
+  }
+  return true;
+}
+
 // For a press that looks at queries: memory for them is made with the first step that has any, when it is
 // known how many there will be: those of the tokens since it came last. The rows of a compressed prefix bring
 // none.
@@ -116,7 +144,12 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
     const auto at = answers_.find(item.id);
     if (at == answers_.end()) continue;
     AnswerState& answer = *at->second;
-    const int n_new = std::min(item.n_tokens, answer.tokens_left());
+    if (answer.waiting) {  // gave its pages to a picture of this step
+      complete = false;
+      continue;
+    }
+    const int n_new = tokens_to_feed(answer, item.n_tokens, batch);
+    if (n_new > item.n_tokens) complete = false;  // took longer than planned
     if (n_new < 1 || !append(answer, n_new)) {
       complete = false;
       continue;
@@ -128,15 +161,14 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
                              answer.sequence.token_count() == static_cast<int>(answer.tokens.size());
     int32_t& last_row = last_rows[batch.size()];
     last_row = n_new - 1;
-    std::vector<const float*>& of_pictures = embeddings[batch.size()];
-    if (answer.second_pass == nullptr)
-      of_pictures = answer.embeddings(answer.sequence.token_count() - n_new, answer.sequence.token_count());
+    const int end = answer.sequence.token_count(), begin = end - n_new;
+    if (answer.second_pass == nullptr) embeddings[batch.size()] = answer.embeddings(begin, end);
     step.push_back(
         {.sequence = &answer.sequence,
          .n_new = n_new,
          .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
          .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get(),
-         .embeddings = of_pictures});
+         .embeddings = embeddings[batch.size()]});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }

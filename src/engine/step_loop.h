@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,8 @@ class StepLoop {
   // The batch (step_batch.cc).
   bool run_batch(const std::vector<BatchItem>& items);
   bool append(AnswerState& answer, int n_tokens);
+  int tokens_to_feed(AnswerState& answer, int granted, std::span<AnswerState* const> batch);
+  bool make_room_for_picture(const AnswerState& answer, int n_tokens, std::span<AnswerState* const> batch);
   void prepare_record(AnswerState& answer, int fed);
   void observe_attention(AnswerState& answer);
   void draw(std::vector<Sample>& samples, std::span<const float> logits);

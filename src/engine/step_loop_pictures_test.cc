@@ -13,6 +13,8 @@
 namespace fastcache::engine {
 namespace {
 
+using model::test_support::TinyMmproj;
+using model::test_support::TinyModel;
 using test_support::Collected;
 using test_support::LoopDriver;
 using test_support::LoopModel;
@@ -21,9 +23,12 @@ constexpr int kSide = 32;  // pixels: 16 tokens
 
 class StepLoopPictures : public testing::Test {
  protected:
-  StepLoopPictures() : world_(512, 1) {
-    model::test_support::write_tiny_mmproj(world_.folder.file("mmproj.gguf"), {});
-    vision_.emplace(world_.folder.file("mmproj.gguf"), world_.model.vocab, world_.model.hparams.n_embd);
+  explicit StepLoopPictures(const TinyModel& text = {.context_length = 512, .seed = 5},
+                            const TinyMmproj& mmproj = {}) {
+    model::test_support::write_tiny_model(folder_.file("text.gguf"), text);
+    model::test_support::write_tiny_mmproj(folder_.file("mmproj.gguf"), mmproj);
+    model_.emplace(folder_.file("text.gguf"), compute_);
+    vision_.emplace(folder_.file("mmproj.gguf"), model_->vocab, model_->hparams.n_embd);
   }
 
   static std::shared_ptr<const Picture> picture(int salt) {
@@ -46,24 +51,26 @@ class StepLoopPictures : public testing::Test {
 
   // As the encode stage hands it on.
   std::unique_ptr<RequestState> prepare(const Request& request) {
-    auto state = prepare_request(request, world_.model, kv::KvType::bf16, 0, &*vision_);
+    auto state = prepare_request(request, *model_, kv::KvType::bf16, 0, &*vision_);
     for (PictureState& p : state->pictures) {
       const model::PictureView view{
           .width = p.pixels->width, .height = p.pixels->height, .rgb = p.pixels->rgb};
-      auto encoded = vision_->encode(std::span(&view, 1), world_.compute);
+      auto encoded = vision_->encode(std::span(&view, 1), compute_);
       p.embeddings = std::make_shared<const std::vector<float>>(std::move(encoded.front().embeddings));
     }
     return state;
   }
 
   Collected alone(const Request& request) {
-    LoopDriver driver(world_.model, world_.compute, {.pool_bytes = size_t{64} << 20, .loop = {}});
+    LoopDriver driver(*model_, compute_, {.pool_bytes = size_t{64} << 20, .loop = {}});
     const int id = driver.submit(prepare(request));
     driver.run_to_the_end();
     return driver.collect(id);
   }
 
-  LoopModel world_;
+  model::test_support::TemporaryFolder folder_;
+  ComputePool compute_{1};
+  std::optional<model::LoadedModel> model_;
   std::optional<model::VisionEncoder> vision_;
 };
 
@@ -74,7 +81,7 @@ TEST_F(StepLoopPictures, WhoLostItsPagesIsReplayed) {
       requests.push_back(request(10 * i, 70 + i));
       if (compressed) requests.back().compression = {.press = "keydiff", .ratio = 0.3};
     }
-    LoopDriver driver(world_.model, world_.compute,
+    LoopDriver driver(*model_, compute_,
                       {.pool_bytes = LoopModel::pool_for(330), .reserve_pages = 8, .loop = {}});
     for (const Request& r : requests) driver.submit(prepare(r));
     driver.run_to_the_end();
@@ -92,6 +99,40 @@ TEST_F(StepLoopPictures, WhoLostItsPagesIsReplayed) {
   }
 }
 
+// Patches that see each other: 18 tokens a picture, of which 16 go in together, whatever a step may hold.
+class StepLoopWholePictures : public StepLoopPictures {
+ protected:
+  StepLoopWholePictures()
+      : StepLoopPictures({.context_length = 512,
+                          .qk_norm = true,
+                          .post_norms = true,
+                          .control_tokens = model::test_support::picture_markers(),
+                          .architecture = "gemma3",
+                          .seed = 5},
+                         {.projector = "gemma3", .image_size = 64}) {}
+};
+
+TEST_F(StepLoopWholePictures, GoInWholeInSmallStepsAndScarcePools) {
+  std::vector<Request> requests;
+  for (int i = 0; i < 5; ++i) requests.push_back(request(10 * i, 60 + i));
+  for (const int step_tokens : {2, 5, 40}) {
+    LoopDriver driver(
+        *model_, compute_,
+        {.pool_bytes = LoopModel::pool_for(250), .reserve_pages = 8, .loop = {.step_tokens = step_tokens}});
+    for (const Request& r : requests) driver.submit(prepare(r));
+    driver.run_to_the_end();
+    driver.loop().check();
+    int preemptions = 0;
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_EQ(driver.collect(i).error, "");
+      EXPECT_EQ(driver.collect(i).answers, alone(requests[static_cast<size_t>(i)]).answers)
+          << step_tokens << ", " << i;
+      preemptions += driver.collect(i).summary.preemptions;
+    }
+    EXPECT_GT(preemptions, 0) << step_tokens;
+  }
+}
+
 TEST_F(StepLoopPictures, SeveralAnswersShareThePrompt) {
   Request asked = request(1, 20);
   asked.n = 3;
@@ -106,7 +147,7 @@ TEST_F(StepLoopPictures, SeveralAnswersShareThePrompt) {
 }
 
 TEST_F(StepLoopPictures, PicturesThatDifferShareOnlyWhatIsInFrontOfThem) {
-  LoopDriver driver(world_.model, world_.compute, {.pool_bytes = size_t{8} << 20, .loop = {}});
+  LoopDriver driver(*model_, compute_, {.pool_bytes = size_t{8} << 20, .loop = {}});
   const auto ask = [&](const Request& request) {
     const int id = driver.submit(prepare(request));
     driver.run_to_the_end();

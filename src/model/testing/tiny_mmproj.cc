@@ -17,13 +17,26 @@ namespace {
 using Gguf = std::unique_ptr<gguf_context, decltype(&gguf_free)>;
 using GgmlContext = std::unique_ptr<ggml_context, decltype(&ggml_free)>;
 
+// An upper bound of what ggml needs: all weights in f32 and room for its own records.
+size_t bytes_needed(const TinyMmproj& m) {
+  const auto embd = static_cast<size_t>(m.n_embd), ff = static_cast<size_t>(m.n_ff);
+  const auto width = static_cast<size_t>(m.text_width);
+  const auto n_patches = static_cast<size_t>(m.image_size / m.patch_size * (m.image_size / m.patch_size) + 1);
+  const auto patch = static_cast<size_t>(m.patch_size * m.patch_size);
+  const size_t layer = 4 * embd * embd + 2 * embd * ff + 16 * embd + ff;
+  const size_t projector = 16 * embd * embd + 4 * embd * width + width * width;
+  return sizeof(float) *
+             (static_cast<size_t>(m.n_layers) * layer + projector + embd * (n_patches + 6 * patch)) +
+         (size_t{1} << 20);
+}
+
 class Writer {
  public:
   Writer(gguf_context* out, const TinyMmproj& m)
       : out_(out),
         m_(m),
         random_(m.seed),
-        context_(ggml_init({.mem_size = size_t{16} << 20, .mem_buffer = nullptr, .no_alloc = false}),
+        context_(ggml_init({.mem_size = bytes_needed(m), .mem_buffer = nullptr, .no_alloc = false}),
                  ggml_free) {}
 
   void random(const std::string& name, std::initializer_list<int64_t> dims, float deviation, float mean = 0) {

@@ -30,7 +30,7 @@ function scaled(bitmap, longest_px, type) {
   return canvas.toDataURL(type, 0.9);
 }
 
-function data_url(file) {
+function as_data_address(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.addEventListener("load", () => resolve(reader.result));
@@ -45,7 +45,7 @@ async function read(file) {
   const as_it_is = fits && read_by_servers.has(file.type);
   const picture = {
     name: file.name || "pasted picture",
-    url: as_it_is ? await data_url(file) : scaled(bitmap, sent_px, "image/jpeg"),
+    url: as_it_is ? await as_data_address(file) : scaled(bitmap, sent_px, "image/jpeg"),
     preview: scaled(bitmap, preview_px, "image/jpeg"),
   };
   bitmap.close();

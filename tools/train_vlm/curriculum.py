@@ -34,7 +34,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("patches", 1500, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
+    Stage("patches", 400, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
     Stage("captions, frozen", 300, adapter=False, grid=CAPTIONS),
     Stage("captions", 700, grid=CAPTIONS),
     Stage("open questions", 2000, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
@@ -42,7 +42,7 @@ STAGES = (
     Stage("all", 4000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
     Stage("all, slower", 2000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
 )
-PATCHES_PICTURES, PICTURES_PER_STEP = 32, 8
+PATCHES_PICTURES, PICTURES_PER_STEP = 16, 8
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 5e-4}
 WARMUP_STEPS = 50
 

@@ -13,12 +13,14 @@ import curriculum
 import picture_sets
 import questions
 import reference
+import train
 from batches import make_batch
 from chat_text import BEFORE_ANSWER, Tokenizer
 from export import ADAPTER_FILE, export, MMPROJ_FILE
 from model import Vlm
 from pictures import cell_patches, draw_picture, EMPTY, generator, random_cells, Thing
 from samples import grid_sample, HELD_OUT, set_sample, TRAIN
+from settings import Settings
 
 SEED = 8
 
@@ -40,7 +42,7 @@ def near(ours, theirs, limit: float, what: str) -> None:
 
 
 def check_same_again() -> None:
-    for step in (0, 1500, 5000, curriculum.total_steps() - 1):
+    for step in (500, 2000, 9000, curriculum.total_steps() - 1):
         first, second = (curriculum.samples_of_step(SEED, step) for _ in range(2))
         expect(all(a.questions == b.questions and np.array_equal(a.pictures, b.pictures) for a, b in zip(first, second)),
                f"step {step} shows the same again")
@@ -188,13 +190,44 @@ def check_export(model: Vlm, tokenizer: Tokenizer, model_file) -> None:
         near(mine, logits, 0.1, "logits behind the prompt by libllama, which rounds activations to 8 bits")
         _, without, _ = reference.rows_and_logits(model_file, folder / MMPROJ_FILE, None, sample.pictures[0], prompt,
                                                   model.vision.config.n_patches, model.language.width)
-        expect(distance(mine, without) > 0.3, "the adapter changes the logits")
+        expect(distance(mine, without) > 3 * distance(mine, logits), "the adapter changes the logits")
 
 
 def random_adapter(model: Vlm) -> None:
     """An untrained adapter changes nothing: its zeros are replaced, so that a wrong sign or scale would show."""
     for lora in model.language.adapter().values():
-        lora.b.data = 0.02 * torch.randn(lora.b.shape)
+        lora.b.data = 0.03 * torch.randn(lora.b.shape)
+
+
+def small_model(model_file) -> Vlm:
+    """Two layers of the language model: enough to train a few steps"""
+    torch.manual_seed(SEED)
+    model = Vlm(model_file, torch.float32, rank=4)
+    model.language.layers = model.language.layers[:2]
+    return model
+
+
+def check_resume(tokenizer: Tokenizer, model_file) -> None:
+    """Stopped and begun again, training gives the weights that it gives in one go; each stage trains what it says."""
+    stages = (curriculum.Stage("patches", 2, adapter=False, patches=True),
+              curriculum.Stage("frozen", 2, adapter=False, grid={"cell": 2}),
+              curriculum.Stage("sets", 2, set_sizes=(2,), shares=(0.0, 1.0, 0.0)),
+              curriculum.Stage("easy-vqa", 1, vqa=curriculum.VQA_ALL, shares=(0.0, 0.0, 1.0)))
+    kept = curriculum.STAGES, curriculum.PICTURES_PER_STEP, curriculum.PATCHES_PICTURES, train.HELD_OUT_PICTURES
+    curriculum.STAGES, curriculum.PICTURES_PER_STEP, curriculum.PATCHES_PICTURES, train.HELD_OUT_PICTURES = stages, 2, 2, 1
+    settings, ends = Settings(SEED, 4), {}
+    with tempfile.TemporaryDirectory() as name:
+        for way, stops in {"one go": (7,), "stopped": (1, 4, 5, 7)}.items():
+            for until in stops:
+                model = small_model(model_file)
+                train.train(model, tokenizer, settings, pathlib.Path(name) / way, until)
+                silent = all(not lora.b.any() for lora in model.language.adapter().values())
+                expect(silent == (until <= 4), f"the adapter is trained in its stages alone (step {until})")
+            ends[way] = model.state_dict()
+    curriculum.STAGES, curriculum.PICTURES_PER_STEP, curriculum.PATCHES_PICTURES, train.HELD_OUT_PICTURES = kept
+    expect(all(torch.allclose(ends["one go"][name], ends["stopped"][name], atol=1e-6) for name in ends["one go"]),
+           "a training that was stopped ends like one that was not")
+    print("ok: stopped and begun again, training ends the same")
 
 
 def main() -> None:
@@ -213,6 +246,7 @@ def main() -> None:
     check_windows(model)
     check_packing(model, tokenizer)
     check_export(model, tokenizer, options.model)
+    check_resume(tokenizer, options.model)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,16 @@ FILE = "checkpoint.pt"
 
 
 def load(model: Vlm, folder: pathlib.Path) -> dict:
-    """Weights into the model; returns the rest: steps done of pre-training and training, the optimizer's state"""
+    """Weights into the model; returns the rest: steps done, the optimizer's state"""
     if not (folder / FILE).exists():
-        return {"pretraining": 0, "step": 0}
+        return {"step": 0}
     state = torch.load(folder / FILE, map_location="cpu", weights_only=True)
     model.load_state_dict(state.pop("weights"))
     return state
 
 
 def save(model: Vlm, optimizer, progress: dict, folder: pathlib.Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".{FILE}.part"
     torch.save({**progress, "weights": model.state_dict(), "optimizer": optimizer.state_dict()}, temporary)
     os.replace(temporary, folder / FILE)

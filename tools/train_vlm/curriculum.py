@@ -24,6 +24,7 @@ class Stage:
     name: str
     steps: int
     adapter: bool = True            # LoRA is trained; else the language model is as it was
+    patches: bool = False           # the encoder alone, on the labels of its patches
     grid: dict = dataclasses.field(default_factory=dict)
     vqa: dict = dataclasses.field(default_factory=dict)
     set_sizes: tuple = ()           # pictures of a set
@@ -32,8 +33,8 @@ class Stage:
     rate_to: float = 1.0            # ... and by this at its end
 
 
-PRETRAINING_STEPS = 1500
 STAGES = (
+    Stage("patches", 400, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
     Stage("captions, frozen", 300, adapter=False, grid=CAPTIONS),
     Stage("captions", 700, grid=CAPTIONS),
     Stage("open questions", 2000, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
@@ -41,8 +42,8 @@ STAGES = (
     Stage("all", 4000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
     Stage("all, slower", 2000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
 )
-PICTURES_PER_STEP = 8
-RATES = {"vision": 3e-4, "projector": 1e-3, "adapter": 5e-4}
+PATCHES_PICTURES, PICTURES_PER_STEP = 16, 8
+RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 5e-4}
 WARMUP_STEPS = 50
 
 
@@ -66,6 +67,7 @@ def rate_factor(step: int) -> float:
 
 
 def samples_of_step(seed: int, step: int) -> list:
+    """Of a stage with the language model"""
     stage, _ = stage_at(step)
     draw = generator(seed, TRAIN, 1, step)
     source = draw.random() - stage.shares[0]

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from batches import Batch, IGNORED
 from language_model import LanguageModel
+from patch_labels import COLOR_CLASSES, WHAT_CLASSES, WORDS
 from vision_model import VisionConfig, VisionModel
 
 
@@ -18,6 +19,7 @@ class Vlm(nn.Module):
         self.reader = gguf.GGUFReader(model_file)
         self.language = LanguageModel(self.reader, dtype, rank)
         self.vision = VisionModel(dataclasses.replace(config, output_width=self.language.width))
+        self.heads = nn.ModuleList(nn.Linear(config.width, len(classes)) for classes in (COLOR_CLASSES, WHAT_CLASSES))
         with torch.no_grad():  # rows as long as those of words
             self.vision.mm_2.weight.mul_(self.language.embedding.float().std() / 0.2)
 
@@ -46,29 +48,22 @@ class Vlm(nn.Module):
         best[answers] = self.language.logits(self.hidden(batch, dropped)[answers]).argmax(-1)
         return best
 
-    def trained(self) -> dict:
-        """All that a checkpoint and the exported files hold: name -> parameter"""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+    def _words(self, tokenizer):
+        """[len(WORDS), width]: embeddings of the words that patches may say"""
+        ids = [tokenizer.encode(word)[-1] for word in WORDS]
+        return self.language.embedding[torch.tensor(ids, device=self.language.embedding.device)].float()
 
-
-class PatchHeads(nn.Module):
-    """Pre-training: what each patch's cell holds, told from the encoder's features; and the projected row should be
-    near the embedding of a word that says it."""
-
-    def __init__(self, width: int, n_colors: int, n_whats: int):
-        super().__init__()
-        self.color, self.what = nn.Linear(width, n_colors), nn.Linear(width, n_whats)
-
-    def loss(self, vision: VisionModel, pixels, colors, whats, wanted):
-        """colors, whats [n, n_patches] classes; wanted [n, n_patches, output_width] embeddings of words"""
-        features = vision.features(pixels)
-        told = (F.cross_entropy(self.color(features).flatten(0, 1), colors.flatten()) +
-                F.cross_entropy(self.what(features).flatten(0, 1), whats.flatten()))
-        apart = (vision.project(features) - wanted).pow(2).mean() / wanted.pow(2).mean()
-        return told + apart, apart.item()
+    def patches_loss(self, pictures, colors, whats, words, tokenizer):
+        """Pre-training: what each patch's cell holds, told from the encoder's features; and the projected row should be
+        near the embedding of a word that says it. pictures uint8; colors, whats, words: classes [n, n_patches]"""
+        features = self.vision.features(self.vision.pixels(pictures))
+        told = sum(F.cross_entropy(head(features).flatten(0, 1), classes.flatten())
+                   for head, classes in zip(self.heads, (colors, whats)))
+        wanted = self._words(tokenizer)[words]
+        return told + (self.vision.project(features) - wanted).pow(2).mean() / wanted.pow(2).mean()
 
     @torch.no_grad()
-    def accuracy(self, vision: VisionModel, pixels, colors, whats) -> float:
-        features = vision.features(pixels)
-        both = (self.color(features).argmax(-1) == colors) & (self.what(features).argmax(-1) == whats)
-        return both.float().mean().item()
+    def patches_right(self, pictures, colors, whats) -> float:
+        features = self.vision.features(self.vision.pixels(pictures))
+        return torch.stack([head(features).argmax(-1) == classes
+                            for head, classes in zip(self.heads, (colors, whats))]).all(0).float().mean().item()

@@ -11,14 +11,14 @@ import curriculum
 from batches import make_batch
 from chat_text import Tokenizer
 from evaluate import accuracy
-from export import export
-from model import PatchHeads, Vlm
-from patch_labels import COLOR_CLASSES, labelled_pictures, WHAT_CLASSES, WORDS
+from export import ADAPTER_FILE, export, MMPROJ_FILE
+from model import Vlm
+from patch_labels import labelled_pictures
 from samples import grid_sample, HELD_OUT, set_sample, TRAIN
 from settings import keep, say, Settings, wait_while
 
-PRETRAINING_PICTURES = 32
 REPORT_SECONDS, SAVE_SECONDS, EVALUATE_SECONDS = 30, 180, 1200
+HELD_OUT_PICTURES = 32
 
 
 class Clock:
@@ -50,52 +50,35 @@ class Report:
         self.begun, self.steps, self.losses = time.monotonic(), 0, []
 
 
-def pretrain(model: Vlm, tokenizer: Tokenizer, settings: Settings, state: dict, folder, pause_file) -> None:
-    """The encoder alone, on the labels of its patches."""
-    device, per_side = model.language.embedding.device, model.vision.config.per_side
-    word_ids = torch.tensor([tokenizer.encode(word)[-1] for word in WORDS], device=device)
-    words = model.language.embedding[word_ids].float()
-    torch.manual_seed(settings.seed)
-    heads = PatchHeads(model.vision.config.width, len(COLOR_CLASSES), len(WHAT_CLASSES)).to(device)
-    parameters = list(model.vision.parameters()) + list(heads.parameters())
-    total = curriculum.PRETRAINING_STEPS
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=total)
-    report = Report(total)
-
-    def shown(stream, step):
-        pictures, colors, whats, said = (torch.from_numpy(array).to(device) for array in
-                                         labelled_pictures(settings.seed, stream, step, PRETRAINING_PICTURES, per_side))
-        return model.vision.pixels(pictures), colors, whats, words[said]
-
-    for step in range(total):  # minutes: begun anew if stopped
-        wait_while(pause_file)
-        loss, apart = heads.loss(model.vision, *shown(TRAIN, step))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        report.step(step + 1, loss.item(), f"patches; words apart {apart:.2f}")
-    pixels, colors, whats, _ = shown(HELD_OUT, 0)
-    say(f"patches told right: {100 * heads.accuracy(model.vision, pixels, colors, whats):.2f} %")
-    state["pretraining"] = total
-    checkpoint.save(model, make_optimizer(model), {"pretraining": total, "step": 0}, folder)
-
-
 def make_optimizer(model: Vlm):
-    groups = {"vision": [], "projector": [], "adapter": []}
-    for name, parameter in model.trained().items():
-        groups["adapter" if ".lora." in name else "projector" if ".mm_" in name else "vision"].append(parameter)
+    groups = {name: [] for name in curriculum.RATES}
+    for name, parameter in model.named_parameters():
+        part = "adapter" if ".lora." in name else "heads" if name.startswith("heads.") else "projector" if ".mm_" in name else "vision"
+        groups[part].append(parameter)
     return torch.optim.AdamW([{"params": parameters, "name": name} for name, parameters in groups.items() if parameters],
                              lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
 
 
-def set_rates(optimizer, step: int) -> None:
+def set_rates(optimizer, step: int) -> list:
+    """Of this step; returns the parameters that it trains"""
     stage, _ = curriculum.stage_at(step)
+    trained = []
     for group in optimizer.param_groups:
-        on = stage.adapter or group["name"] != "adapter"
-        group["lr"] = curriculum.RATES[group["name"]] * curriculum.rate_factor(step) if on else 0.0
+        on = {"adapter": stage.adapter, "heads": stage.patches}.get(group["name"], True)
+        group["lr"] = curriculum.RATES[group["name"]] * curriculum.rate_factor(step)
+        for parameter in group["params"]:
+            parameter.requires_grad_(on)
+        trained += group["params"] if on else []
+    return trained
+
+
+def loss_of_step(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int):
+    device = model.language.embedding.device
+    if curriculum.stage_at(step)[0].patches:
+        labels = labelled_pictures(settings.seed, TRAIN, step, curriculum.PATCHES_PICTURES, model.vision.config.per_side)
+        return model.patches_loss(*(torch.from_numpy(array).to(device) for array in labels), tokenizer)
+    samples = curriculum.samples_of_step(settings.seed, step)
+    return model.loss(make_batch(samples, tokenizer, model.vision.config.n_patches).to(device))
 
 
 def held_out(seed: int, n: int, stage: curriculum.Stage) -> list:
@@ -106,22 +89,28 @@ def held_out(seed: int, n: int, stage: curriculum.Stage) -> list:
 
 
 def evaluate(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int) -> None:
-    stage, _ = curriculum.stage_at(max(step - 1, 0))
-    tally = accuracy(model, tokenizer, held_out(settings.seed, 32, stage), per_batch=4)
-    say(f"held out after step {step} ({stage.name}), %: {tally.line()}")
+    """On held-out pictures, after `step` steps"""
+    stage, _ = curriculum.stage_at(step - 1)
+    if stage.patches:
+        labels = labelled_pictures(settings.seed, HELD_OUT, 0, HELD_OUT_PICTURES, model.vision.config.per_side)
+        share = model.patches_right(*(torch.from_numpy(array).to(model.language.embedding.device) for array in labels[:3]))
+        said = f"patches {100 * share:.2f}"
+    else:
+        said = accuracy(model, tokenizer, held_out(settings.seed, HELD_OUT_PICTURES, stage), per_batch=4).line()
+    say(f"held out after step {step} ({stage.name}), %: {said}")
 
 
-def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, state: dict, folder, options) -> None:
-    optimizer, trained = make_optimizer(model), list(model.trained().values())
+def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder: pathlib.Path, until=None, pause_file=None) -> None:
+    optimizer, state = make_optimizer(model), checkpoint.load(model, folder)
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
-    total, device = curriculum.total_steps(), model.language.embedding.device
+    total = curriculum.total_steps()
+    end = min(total, until or total)
     report, saving, evaluating = Report(total), Clock(SAVE_SECONDS), Clock(EVALUATE_SECONDS)
-    for step in range(state["step"], min(total, options.until or total)):
-        wait_while(options.pause_file)
-        set_rates(optimizer, step)
-        batch = make_batch(curriculum.samples_of_step(settings.seed, step), tokenizer, model.vision.config.n_patches)
-        loss = model.loss(batch.to(device))
+    for step in range(state["step"], end):
+        wait_while(pause_file)
+        trained = set_rates(optimizer, step)
+        loss = loss_of_step(model, tokenizer, settings, step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -129,11 +118,10 @@ def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, state: dict, fol
         stage, inside = curriculum.stage_at(step)
         report.step(step + 1, loss.item(), stage.name)
         at_end = inside + 1 == stage.steps
-        if saving.due() or at_end:
-            checkpoint.save(model, optimizer, {"pretraining": state["pretraining"], "step": step + 1}, folder)
+        if saving.due() or at_end or step + 1 == end:
+            checkpoint.save(model, optimizer, {"step": step + 1}, folder)
         if evaluating.due() or at_end:
             evaluate(model, tokenizer, settings, step + 1)
-    checkpoint.save(model, optimizer, {"pretraining": state["pretraining"], "step": min(total, options.until or total)}, folder)
 
 
 def parse_arguments():
@@ -159,14 +147,13 @@ def main() -> None:
     torch.manual_seed(settings.seed)
     model = Vlm(options.model, getattr(torch, options.dtype), settings.rank)
     tokenizer = Tokenizer(model.reader)
-    state = checkpoint.load(model, options.folder)
     model.to(options.device)
-    sizes = [sum(p.numel() for name, p in model.trained().items() if ("lora" in name) == adapter) for adapter in (0, 1)]
+    sizes = [sum(p.numel() for name, p in model.named_parameters() if name.startswith("vision.") != adapter and "heads" not in name)
+             for adapter in (False, True)]
     say(f"{sizes[0]:,} numbers in encoder and projector, {sizes[1]:,} in the adapter, on {options.device}")
-    if not state["pretraining"]:
-        pretrain(model, tokenizer, settings, state, options.folder, options.pause_file)
-    train(model, tokenizer, settings, state, options.folder, options)
+    train(model, tokenizer, settings, options.folder, options.until, options.pause_file)
     export(model, options.folder)
+    say(f"wrote {options.folder}/{MMPROJ_FILE} and {ADAPTER_FILE}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "cli/chat.h"
 #include "cli/commands.h"
+#include "cli/picture_answer.h"
 #include "cli/session.h"
 
 namespace fastcache::cli {
@@ -42,6 +43,9 @@ int run(RunOptions options) {
   if (one_answer && !options.has_prompt) options.prompt = read_prompt();
   if (one_answer && options.prompt.empty())
     throw Error{Code::bad_request, "the prompt is empty; it must have at least one character"};
+  if (!one_answer && !options.images.empty())
+    throw Error{Code::bad_request, "--image needs a question, such as --image a.png \"what is this?\""};
+  if (!options.images.empty()) return answer_about_pictures(options);
   Session session(options);
   if (!one_answer) {
     chat(session);
@@ -58,9 +62,20 @@ void add_run_command(CLI::App& program, int& exit_code) {
   CLI::App* command = program.add_subcommand("run", "answer a prompt, or chat on the terminal");
   add_model_option(*command, options->model);
   add_engine_options(*command, options->model);
-  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt,
+  CLI::Option* prompt = command->add_option("-p,--prompt,prompt", options->prompt,
                                             "answer this and leave [chat, or read standard input]");
   CLI::Option* system = command->add_option("--system", options->system, "system message of the chat");
+  CLI::Option* raw =
+      command->add_flag("--raw", options->raw, "no chat template: continue the prompt as it is")
+          ->excludes(system);
+  CLI::Option* images =
+      command
+          ->add_option("--image", options->images,
+                       "png, jpeg, webp or gif file that the prompt is about; can be given more than once")
+          ->allow_extra_args(false)
+          ->excludes(raw);
+  command->add_option("--mmproj", options->mmproj, "GGUF file with the model's vision encoder, for --image")
+      ->needs(images);
   command->add_option("-n,--max-tokens", options->max_tokens, "longest answer, in tokens")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 30));
@@ -77,8 +92,6 @@ void add_run_command(CLI::App& program, int& exit_code) {
   command->add_option("--seed", options->sampling.seed, "of the sampler")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);  // CLI11 would wrap -1 around to 2^64 - 1
-  command->add_flag("--raw", options->raw, "no chat template: continue the prompt as it is")
-      ->excludes(system);
   command->add_flag("-q,--quiet", options->quiet, "no statistics after the answer");
   command->callback([options, prompt, &exit_code] {
     options->has_prompt = prompt->count() > 0;

@@ -32,6 +32,10 @@ void add_seconds(CLI::App& command, const char* name, int64_t& ms, const char* h
 void add_model_options(CLI::App& command, EngineOptions& engine) {
   command.add_option("-m,--model", engine.model,
                      "GGUF file, or a name that `fastcache models` lists [the embedded model]");
+  command.add_option("--mmproj", engine.mmproj,
+                     "GGUF file with the model's vision encoder: requests may bring pictures then");
+  add_bytes(command, "--image-cache", engine.image_cache_bytes,
+            "embeddings kept of pictures that were seen before");
   command.add_option("-t,--threads", engine.threads, "compute threads, 0 = one per core")
       ->capture_default_str()
       ->check(Range(0, 512));

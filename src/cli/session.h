@@ -20,6 +20,8 @@ struct RunOptions {
   std::string prompt;
   bool has_prompt = false;
   std::string system;
+  std::string mmproj;               // path of a vision encoder
+  std::vector<std::string> images;  // paths of the pictures that the prompt is about
   int max_tokens = 512;
   bool raw = false;
   bool quiet = false;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/completion_start.h"
 
+#include <spdlog/fmt/fmt.h>
+
 #include <random>
+
+#include "server/api_error.h"
 
 namespace fastcache::server {
 namespace {
@@ -17,7 +21,23 @@ Request complete(const Request& request, const Api& api) {
   return completed;
 }
 
-void start_chat(StartedCompletion& started, const Api& api, const std::function<void()>& on_news) {
+// Before its pictures are looked for: the engine would say the same once they have all been fetched.
+void check_pictures(const CompletionCall& call, Api& api) {
+  if (call.pictures.empty()) return;
+  if (!api.engine().model().has_vision) {
+    const std::string& path = call.pictures.front().path;
+    throw ApiError{
+        Code::unsupported,
+        fmt::format("{} is a picture, and this model has no vision; a server started with --mmproj "
+                    "has a vision encoder",
+                    path),
+        path};
+  }
+  api.images().check(call.pictures);
+}
+
+void prepare_chat(StartedCompletion& started, Api& api, const std::function<void()>& on_news) {
+  check_pictures(started.call, api);
   PreparedChat chat = api.engine().prepare_chat(started.call.chat);
   Request request = complete(started.call.request, api);
   if (!started.call.has_seed) request.sampling.seed = seed_by_chance();
@@ -27,7 +47,11 @@ void start_chat(StartedCompletion& started, const Api& api, const std::function<
   request.stop.insert(request.stop.end(), chat.stop.begin(), chat.stop.end());
   started.make_parser = std::move(chat.make_parser);
   started.echoes.emplace_back();
-  started.answers.push_back(api.engine().submit(std::move(request), on_news));
+  if (started.call.pictures.empty()) {
+    started.answers.push_back(api.engine().submit(std::move(request), on_news));
+  } else {
+    started.waiting = std::move(request);
+  }
 }
 
 // With a seed of the user's, an answer does not depend on the prompts beside it; else chance is new for each.
@@ -47,16 +71,27 @@ void start_prompts(StartedCompletion& started, const Api& api, const std::functi
 
 }  // namespace
 
-StartedCompletion start_completion(const Api& api, Endpoint endpoint, std::string_view body,
+StartedCompletion start_completion(Api& api, Endpoint endpoint, std::string_view body,
                                    const std::function<void()>& on_news) {
   StartedCompletion started;
   started.call = parse_completion_call(endpoint, body, api.options().defaults);
   api.check_model(started.call.model);
   if (endpoint == Endpoint::chat)
-    start_chat(started, api, on_news);
+    prepare_chat(started, api, on_news);
   else
     start_prompts(started, api, on_news);
   return started;
+}
+
+void submit_waiting(StartedCompletion& started, const Api& api, std::vector<image::Picture> pictures,
+                    const std::function<void()>& on_news) {
+  Request& request = *started.waiting;
+  for (image::Picture& picture : pictures) {
+    request.pictures.push_back(std::make_shared<const Picture>(
+        Picture{.width = picture.width, .height = picture.height, .rgb = std::move(picture.rgb)}));
+  }
+  started.answers.push_back(api.engine().submit(std::move(request), on_news));
+  started.waiting.reset();
 }
 
 }  // namespace fastcache::server

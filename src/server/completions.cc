@@ -18,9 +18,11 @@ namespace asio = boost::asio;
 struct ClientWatch {
   std::atomic<bool> gone{false};  // the worker looks too
   std::vector<std::weak_ptr<Answer>> answers;
+  std::shared_ptr<ImageSource::Load> pictures;  // on their way
 
   void leave() {
     gone = true;
+    if (pictures) pictures->stop();
     for (const auto& weak : answers)
       if (const auto answer = weak.lock()) answer->cancel();
   }
@@ -40,6 +42,10 @@ class Watching {
 
   void watch(const std::vector<std::shared_ptr<Answer>>& answers) {
     watch_->answers.assign(answers.begin(), answers.end());
+    if (watch_->gone) watch_->leave();
+  }
+  void watch(const std::shared_ptr<ImageSource::Load>& pictures) {
+    watch_->pictures = pictures;
     if (watch_->gone) watch_->leave();
   }
   void check() const {
@@ -92,6 +98,20 @@ asio::awaitable<void> send_answers(CompletionRun& run, News& news, const Watchin
     co_await reply.send(200, "application/json", run.whole());
 }
 
+// The pixels count as held until the answers have ended.
+asio::awaitable<HeldPixels> load_pictures(Api& api, StartedCompletion& started, Watching& client,
+                                          const std::function<void()>& on_news) {
+  const auto load = api.images().make_load();
+  client.watch(load);
+  LoadedPictures loaded = co_await load->run(started.call.pictures);
+  const auto submit = [&] {
+    client.check();
+    submit_waiting(started, api, std::move(loaded.pictures), on_news);
+  };
+  co_await api.on_worker(submit);
+  co_return std::move(loaded.held);
+}
+
 asio::awaitable<void> answer(Api& api, Endpoint endpoint, const HttpRequest& request, HttpReply& reply) {
   const auto began = CompletionRun::Clock::now();
   News news(api.io());
@@ -102,6 +122,8 @@ asio::awaitable<void> answer(Api& api, Endpoint endpoint, const HttpRequest& req
     return start_completion(api, endpoint, request.body, on_news);
   };
   StartedCompletion started = co_await api.on_worker(start);
+  HeldPixels held;
+  if (started.waiting) held = co_await load_pictures(api, started, client, on_news);
   client.watch(started.answers);
   CompletionRun run(api, std::move(started), head_of(api, endpoint, request), began);
   co_await send_answers(run, news, client, reply);

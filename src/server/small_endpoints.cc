@@ -62,8 +62,9 @@ std::vector<std::string> model_names(const Api& api) {
 
 std::string model_json(const Api& api, const std::string& name) {
   return fmt::format(
-      R"({{"id":{},"object":"model","created":{},"owned_by":"fastcache","root":{},"max_model_len":{}}})",
-      json_string(name), api.started(), json_string(api.model_name()), api.engine().model().context_tokens);
+      R"({{"id":{},"object":"model","created":{},"owned_by":"fastcache","root":{},"max_model_len":{},"input_modalities":{}}})",
+      json_string(name), api.started(), json_string(api.model_name()), api.engine().model().context_tokens,
+      api.engine().model().has_vision ? R"(["text","image"])" : R"(["text"])");
 }
 
 std::string models_json(const Api& api) {

@@ -71,6 +71,10 @@ void FakeReply::on_client_gone(std::function<void()> what) {
 ApiDriver::ApiDriver(Options options) {
   options.engine.model = folder_.file("tiny.gguf");
   model::test_support::write_tiny_model(options.engine.model, options.model);
+  if (options.mmproj) {
+    options.engine.mmproj = folder_.file("mmproj.gguf");
+    model::test_support::write_tiny_mmproj(options.engine.mmproj, *options.mmproj);
+  }
   engine_ = std::make_unique<Engine>(options.engine);
   api_ = std::make_unique<Api>(*engine_, io_, options.api);
   routes_ = api_routes(*api_);

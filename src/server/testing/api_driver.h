@@ -7,9 +7,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "model/testing/tiny_mmproj.h"
 #include "model/testing/tiny_model.h"
 #include "server/api.h"
 #include "server/http.h"
@@ -65,6 +67,7 @@ class ApiDriver {
     model::test_support::TinyModel model = {.context_length = 512, .seed = 5};
     EngineOptions engine = {.pool_bytes = size_t{4} << 20, .threads = 1, .prefix_cache = false};
     ApiOptions api = {};
+    std::optional<model::test_support::TinyMmproj> mmproj = {};  // of a model that sees
   };
   ApiDriver() : ApiDriver(Options{}) {}
   explicit ApiDriver(Options options);

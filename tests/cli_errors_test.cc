@@ -82,7 +82,7 @@ TEST_F(CliErrors, CommandLine) {
   expect_error(Code::bad_request, "no command 'frobnicate'; it must be one of serve, run", {"frobnicate"});
   expect_error(Code::bad_request, "--frobnicate", run({"--frobnicate"}));
   expect_error(Code::bad_request, "--frobnicate", {"models", "--frobnicate"});
-  expect_error(Code::bad_request, "a\xEF\xBF\xBD [2J b", {"run", "a\xFF\x1b[2J\nb"});
+  expect_error(Code::bad_request, "a\xEF\xBF\xBD [2J b", {"models", "a\xFF\x1b[2J\nb"});
   expect_error(Code::bad_request, "loud", {"--log", "loud", "models"});
   expect_error(Code::bad_request, "loud", run({"--log", "loud"}));
   expect_error(Code::bad_request, "--raw", run({"--raw", "--system", "x"}));

@@ -92,7 +92,7 @@ TEST(CompletionsPictures, WhatIsSeenCounts) {
   EXPECT_GE(prompt_tokens(one), prompt_tokens(none) + kPictureTokens);
   EXPECT_EQ(
       prompt_tokens(reply_to(driver, body_of({png_url(1), png_url(2), png_url(3)}))) - prompt_tokens(one),
-      2 * (prompt_tokens(one) - prompt_tokens(none)));
+      2 * kPictureTokens);
 }
 
 TEST(CompletionsPictures, TheFormatDoesNotCount) {

@@ -7,7 +7,7 @@
 // held up by that much and no more, no second set of threads spins beside the pool, and an idle engine
 // encodes with all of its threads. The worker's own part runs at a low priority.
 //
-// Owner: the engine thread, for all but has_slice().
+// Owner: the engine thread, for all but has_news().
 #pragma once
 
 #include <condition_variable>
@@ -36,7 +36,7 @@ struct EncodeStatistics {
 
 class EncodeStage {
  public:
-  // on_news is called on the worker thread when has_slice() or take_ready() have something new. The encoder
+  // on_news is called on the worker thread when has_news() has become true. The encoder
   // must outlive the stage.
   EncodeStage(model::VisionEncoder& encoder, size_t cache_bytes, std::function<void()> on_news);
   ~EncodeStage();  // gives up what is being encoded
@@ -56,7 +56,6 @@ class EncodeStage {
 
   bool empty() const { return waiting_.empty(); }
   EncodeStatistics statistics() const;
-  const std::vector<std::unique_ptr<RequestState>>& waiting() const { return waiting_; }
 
  private:
   struct Bucket {

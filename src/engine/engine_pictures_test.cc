@@ -99,8 +99,7 @@ class EnginePictures : public testing::Test {
     const auto encoded = encoder.encode(views, text.compute);
     std::vector<model::PictureLayout> layouts;
     for (const auto& e : encoded) layouts.push_back(e.layout);
-    const model::PicturePrompt prompt =
-        model::expand_pictures(request.tokens, layouts, encoder.uses_mrope(), encoder.non_causal());
+    const model::PicturePrompt prompt = model::expand_pictures(request.tokens, layouts, encoder.reading());
     std::vector<const float*> embeddings;
     for (size_t i = 0; i < prompt.tokens.size(); ++i) {
       const kv::Token& token = prompt.tokens[i];

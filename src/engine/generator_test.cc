@@ -95,6 +95,34 @@ TEST_F(GeneratorTest, GreedyTokensAreLibllamas) {
   EXPECT_GT(answer.size(), 30u);
 }
 
+// Pages behind sliding windows are gone: who goes further back than they reach starts anew.
+TEST_F(GeneratorTest, ReusesWhatItsSlidingWindowsStillHold) {
+  const model::LoadedModel windows(write({.context_length = 600,
+                                          .qk_norm = true,
+                                          .post_norms = true,
+                                          .sliding_window = 40,
+                                          .window_pattern = 2,
+                                          .architecture = "gemma3"}),
+                                   compute_);
+  const auto fresh_answer = [&](const Tokens& prompt) {
+    Generator one(windows, compute_, {.pool_bytes = 1 << 20});
+    return ask(one, prompt, 20).tokens;
+  };
+  Generator warm(windows, compute_, {.pool_bytes = 1 << 20, .chunk_tokens = 30});
+  const Tokens first = some_tokens(300, 1);
+  const Answer answer = ask(warm, first, 20);
+  EXPECT_EQ(answer.tokens, fresh_answer(first));
+  EXPECT_LE(used_pages(warm), 2u * 20 + 2u * 7);  // of two heads all rows, of two the last 319 - 256
+  const Tokens second = joined(joined(first, answer.tokens), some_tokens(30, 5));
+  const Answer went_on = ask(warm, second, 20);
+  EXPECT_EQ(went_on.stats.reused_tokens, 319);
+  EXPECT_EQ(went_on.tokens, fresh_answer(second));
+  const Tokens back = joined(Tokens(first.begin(), first.begin() + 100), some_tokens(30, 7));
+  const Answer anew = ask(warm, back, 20);
+  EXPECT_EQ(anew.stats.reused_tokens, 0);
+  EXPECT_EQ(anew.tokens, fresh_answer(back));
+}
+
 TEST_F(GeneratorTest, ReusedPrefixGivesTheTokensOfAFreshStart) {
   for (const kv::KvType type : {kv::KvType::f32, kv::KvType::bf16, kv::KvType::int8}) {
     for (const int shared : {0, 1, 15, 16, 17, 60}) {

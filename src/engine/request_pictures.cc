@@ -63,9 +63,8 @@ void lay_out_pictures(std::span<const SharedPicture> pictures, const model::Visi
     check_pixels(*pictures[i], i);
     state.summary.image_tokens += layouts.back().n_image_tokens();
   }
-  state.grids_are_whole = vision->non_causal();
-  state.picture_prompt =
-      model::expand_pictures(state.prompt, layouts, vision->uses_mrope(), state.grids_are_whole);
+  state.grids_are_whole = vision->reading().both_ways;
+  state.picture_prompt = model::expand_pictures(state.prompt, layouts, vision->reading());
   state.prompt.clear();
   for (const kv::Token& token : state.picture_prompt.tokens) state.prompt.push_back(token.id);
 }

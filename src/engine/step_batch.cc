@@ -84,7 +84,7 @@ void StepLoop::free_unseen(AnswerState& answer) {
   if (answer.second_pass != nullptr) return;  // the sequence goes back to the prompt's end
   if (model::unseen_pages(model_.hparams, answer.sequence) == 0) return;
   if (options_.prefix_cache && !answer.from_compressed_prefix && !answer.compressed())
-    cache_.insert(answer.request->plain_rows, {}, answer.sequence);
+    cache_.insert(answer.request->plain_rows, answer.request->image_digests, answer.sequence);
   model::free_unseen_pages(model_.hparams, answer.sequence);
 }
 

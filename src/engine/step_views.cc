@@ -170,8 +170,6 @@ void StepLoop::admit(AnswerState& answer) {
   const auto tokens = answer.kv_tokens(0, cached + 1);
   const PrefixNamespace& name = compressed ? answer.request->compressed_rows : answer.request->plain_rows;
   answer.sequence = cache_.lookup(name, {.tokens = tokens, .image_digests = answer.request->image_digests});
-  // A hit may end within a picture.
-  answer.sequence.truncate_to(answer.step_end(0, answer.sequence.token_count()));
   answer.from_compressed_prefix = compressed;
   if (!answer.preempted) answer.request->summary.cached_tokens = answer.sequence.token_count();
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/picture_prompt.h"
 
-#include <algorithm>
 #include <cassert>
 
 namespace fastcache::model {
@@ -12,12 +11,8 @@ void add_text(PicturePrompt& prompt, int32_t id) {
   prompt.rows.push_back(-1);
 }
 
-struct Reading {
-  bool mrope = false, both_ways = false;
-};
-
 void add_grid(PicturePrompt& prompt, const PictureChunk& chunk, int image, int first_row, int first_patch_row,
-              Reading reading) {
+              PictureReading reading) {
   const int32_t begin = prompt.next_position;
   for (int i = 0; i < chunk.n_tokens(); ++i) {
     const int y = i / chunk.nx, x = i % chunk.nx;
@@ -34,7 +29,7 @@ void add_grid(PicturePrompt& prompt, const PictureChunk& chunk, int image, int f
   prompt.next_position += chunk.n_positions;
 }
 
-void add_picture(PicturePrompt& prompt, const PictureLayout& layout, int image, Reading reading) {
+void add_picture(PicturePrompt& prompt, const PictureLayout& layout, int image, PictureReading reading) {
   int n_rows = 0, n_patch_rows = 0;
   for (const PictureChunk& chunk : layout.chunks) {
     for (const int32_t id : chunk.text) add_text(prompt, id);
@@ -62,7 +57,7 @@ int uncut_end(const PicturePrompt& prompt, int begin, int end) {
 }
 
 PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const PictureLayout> layouts,
-                              bool mrope, bool both_ways) {
+                              PictureReading reading) {
   PicturePrompt prompt;
   int image = 0;
   for (const int32_t id : ids) {
@@ -71,7 +66,7 @@ PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const Pict
       continue;
     }
     assert(image < static_cast<int>(layouts.size()));
-    add_picture(prompt, layouts[static_cast<size_t>(image)], image, {mrope, both_ways});
+    add_picture(prompt, layouts[static_cast<size_t>(image)], image, reading);
     ++image;
   }
   return prompt;

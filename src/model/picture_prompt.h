@@ -23,16 +23,22 @@ struct PicturePrompt {
   bool continues_grid(int i) const;
 };
 
-// ids: vocabulary ids and, for each of the layouts in order, a kPictureToken. mrope: tokens of a picture have
-// the positions (time, row, column) of Qwen2-VL (https://arxiv.org/abs/2409.12191), not one after the other.
-// Tiles of a picture stand below each other in patch rows. both_ways: the patches of a grid see each other in
-// the language model too (gemma3), kv::Token::sees_behind.
-PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const PictureLayout> layouts,
-                              bool mrope, bool both_ways = false);
+// How a language model reads pictures.
+struct PictureReading {
+  // Positions are (time, row, column), as in Qwen2-VL (https://arxiv.org/abs/2409.12191), not one after the
+  // other.
+  bool mrope = false;
+  bool both_ways = false;  // patches of a grid see each other, later ones too (gemma3)
+};
 
-// Of pictures that are read both ways a grid goes into the model in one step. The end of a step that begins
-// at token `begin` and was to end at `end`: in front of the grid that it would cut, or behind it where the
-// step begins with that grid.
+// ids: vocabulary ids and, for each of the layouts in order, a kPictureToken. Tiles of a picture stand below
+// each other in patch rows.
+PicturePrompt expand_pictures(std::span<const int32_t> ids, std::span<const PictureLayout> layouts,
+                              PictureReading reading);
+
+// For grids that are read both ways: each goes into the model in one step, or behind a prefix that held its
+// first rows. The end of a step that begins at token `begin` and was to end at `end`: in front of the grid
+// that it would cut, or behind it where the step begins with that grid.
 int uncut_end(const PicturePrompt& prompt, int begin, int end);
 
 }  // namespace fastcache::model

@@ -82,7 +82,7 @@ class Conversation {
     encoded_ = encoder_->encode(views, model_->compute);
     std::vector<PictureLayout> layouts;
     for (const EncodedPicture& picture : encoded_) layouts.push_back(picture.layout);
-    prompt_ = expand_pictures(ids, layouts, encoder_->uses_mrope(), encoder_->non_causal());
+    prompt_ = expand_pictures(ids, layouts, encoder_->reading());
     for (size_t i = 0; i < prompt_.tokens.size(); ++i) {
       const int32_t row = prompt_.rows[i];
       const auto image = static_cast<size_t>(prompt_.tokens[i].image);
@@ -103,9 +103,10 @@ class Conversation {
     for (size_t begin = 0, i = 0; begin < prompt_.tokens.size(); ++i) {
       size_t n = std::min(prompt_.tokens.size() - begin,
                           static_cast<size_t>(chunks[std::min(i, chunks.size() - 1)]));
-      if (encoder_->non_causal()) {
+      if (encoder_->reading().both_ways) {
         const int from = static_cast<int>(begin);
-        n = static_cast<size_t>(uncut_end(prompt_, from, from + static_cast<int>(n)) - from);
+        const int end = uncut_end(prompt_, from, from + static_cast<int>(n));
+        n = static_cast<size_t>(end - from);
       }
       EXPECT_TRUE(sequence.append(std::span(prompt_.tokens).subspan(begin, n)));
       std::vector<int32_t> rows(n);
@@ -240,7 +241,7 @@ TEST(ExpandPictures, TokensKnowTheirPatches) {
                                         {.text = {8}, .n_positions = 1}}};
   const std::vector<int32_t> ids = {4, kPictureToken, 5, kPictureToken};
   const std::vector<PictureLayout> layouts = {layout, layout};
-  const PicturePrompt prompt = expand_pictures(ids, layouts, false);
+  const PicturePrompt prompt = expand_pictures(ids, layouts, {});
   ASSERT_EQ(prompt.tokens.size(), 2u + 2u * 14u);
   EXPECT_EQ(prompt.next_position, 30);
   EXPECT_EQ(prompt.tokens[0], kv::text_token(4, 0));
@@ -259,22 +260,24 @@ TEST(ExpandPictures, StepsCutNoGrid) {
   const PictureLayout layout{.chunks = {{.text = {}, .nx = 2, .ny = 2, .n_positions = 4}}};
   const std::vector<int32_t> ids = {4, kPictureToken, kPictureToken, 5};  // grids at 1 to 4 and 5 to 8
   const std::vector<PictureLayout> layouts = {layout, layout};
-  const PicturePrompt prompt = expand_pictures(ids, layouts, false, true);
+  const PicturePrompt prompt = expand_pictures(ids, layouts, {.both_ways = true});
+  EXPECT_EQ(prompt.tokens[1].sees_behind, 3);
+  EXPECT_EQ(prompt.tokens[4].sees_behind, 0);
+  EXPECT_EQ(prompt.tokens[5].sees_behind, 3);
+  EXPECT_EQ(prompt.tokens[9].sees_behind, 0);
+  EXPECT_EQ(uncut_end(prompt, 3, 4), 5);  // a prefix held its first rows
   EXPECT_EQ(uncut_end(prompt, 0, 1), 1);
   EXPECT_EQ(uncut_end(prompt, 0, 3), 1);
   EXPECT_EQ(uncut_end(prompt, 1, 2), 5);
   EXPECT_EQ(uncut_end(prompt, 1, 7), 5);
   EXPECT_EQ(uncut_end(prompt, 0, 10), 10);
   EXPECT_EQ(uncut_end(prompt, 9, 20), 20);
-  std::vector<int32_t> sees_behind;
-  for (const kv::Token& token : prompt.tokens) sees_behind.push_back(token.sees_behind);
-  EXPECT_EQ(sees_behind, (std::vector<int32_t>{0, 3, 2, 1, 0, 3, 2, 1, 0, 0}));
 }
 
 TEST(ExpandPictures, MRopePositionsAreTimeRowAndColumn) {
   const PictureLayout layout{.chunks = {{.text = {}, .nx = 3, .ny = 2, .n_positions = 3}}};
   const std::vector<int32_t> ids = {4, kPictureToken, 5};
-  const PicturePrompt prompt = expand_pictures(ids, std::span(&layout, 1), true);
+  const PicturePrompt prompt = expand_pictures(ids, std::span(&layout, 1), {.mrope = true});
   ASSERT_EQ(prompt.tokens.size(), 8u);
   const std::array<int32_t, 4> last_patch = {1, 2, 3, 0};
   EXPECT_EQ(prompt.tokens[6].position, last_patch);

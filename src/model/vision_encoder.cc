@@ -128,8 +128,10 @@ VisionEncoder::~VisionEncoder() = default;
 const std::string& VisionEncoder::path() const { return impl_->file.path(); }
 const char* VisionEncoder::projector() const { return impl_->projector.name; }
 int VisionEncoder::width() const { return impl_->width; }
-bool VisionEncoder::uses_mrope() const { return mtmd_decode_use_mrope(impl_->context.get()); }
-bool VisionEncoder::non_causal() const { return mtmd_decode_use_non_causal(impl_->context.get(), nullptr); }
+PictureReading VisionEncoder::reading() const {
+  return {.mrope = mtmd_decode_use_mrope(impl_->context.get()),
+          .both_ways = mtmd_decode_use_non_causal(impl_->context.get(), nullptr)};
+}
 const Hash128& VisionEncoder::identity() const { return impl_->identity; }
 
 PictureLayout VisionEncoder::layout(int width, int height) const {

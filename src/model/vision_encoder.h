@@ -20,7 +20,7 @@
 #include "base/compute_pool.h"
 #include "base/hash.h"
 #include "model/graph_slicer.h"
-#include "model/picture.h"
+#include "model/picture_prompt.h"
 #include "model/vocab.h"
 
 namespace fastcache::model {
@@ -48,8 +48,7 @@ class VisionEncoder {
   const std::string& path() const;
   const char* projector() const;    // "mlp", "idefics3", ...
   int width() const;                // of an embedding
-  bool uses_mrope() const;          // positions of image tokens are (time, row, column)
-  bool non_causal() const;          // an image chunk's tokens see each other, later ones too
+  PictureReading reading() const;   // by the text model that it belongs to
   const Hash128& identity() const;  // of the file's bytes: equal pixels and equal identity, equal embeddings
 
   // What a picture of this size becomes; allocates nothing that grows with it. Throws Error (bad_request) for

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/compute_pool.h"
@@ -13,12 +14,12 @@
 
 namespace fastcache::engine::test_support {
 
-struct LoopModel {  // 2 layers with 2 KV heads of 16 channels
+struct LoopModel {  // 2 layers with 2 KV heads of 16 channels, unless `tiny` says otherwise
   static constexpr int kHeads = 4;
   static constexpr int kReservePages = 8;
 
-  explicit LoopModel(int context_length = 512, int n_threads = 2)
-      : compute(n_threads), model(write(context_length), compute) {}
+  explicit LoopModel(int context_length = 512, int n_threads = 2, model::test_support::TinyModel tiny = {})
+      : compute(n_threads), model(write(context_length, std::move(tiny)), compute) {}
 
   static size_t page_bytes(kv::KvType type = kv::KvType::bf16) {
     return kv::page_payload_bytes(16) + kv::page_side_bytes(type);
@@ -51,9 +52,10 @@ struct LoopModel {  // 2 layers with 2 KV heads of 16 channels
   model::LoadedModel model;
 
  private:
-  std::string write(int context_length) const {
-    model::test_support::write_tiny_model(folder.file("tiny.gguf"),
-                                          {.context_length = context_length, .seed = 5});
+  std::string write(int context_length, model::test_support::TinyModel tiny) const {
+    tiny.context_length = context_length;
+    tiny.seed = 5;
+    model::test_support::write_tiny_model(folder.file("tiny.gguf"), tiny);
     return folder.file("tiny.gguf");
   }
 };

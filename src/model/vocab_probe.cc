@@ -4,11 +4,9 @@
 #include <spdlog/fmt/fmt.h>
 
 #include "base/error.h"
-#include "base/log.h"
 #include "model/chat_template.h"
-#include "model/child_process.h"
+#include "model/file_probe.h"
 #include "model/libllama.h"
-#include "model/probe_mark.h"
 #include "model/vocab.h"
 
 namespace fastcache::model {
@@ -18,8 +16,6 @@ constexpr int kProbeVersion = 1;  // raise it when the probe looks at more
 
 // Everything that this process will later do on its own with the model's metadata.
 std::string try_vocab(const GgufFile& file) {
-  silence_llama_library();
-  log().set_level(spdlog::level::off);  // no lock: another thread may hold the logger's for ever
   const Vocab vocab(file, Vocab::Unprobed{});
   const std::string text = "Hello, world! 123 \xC3\xA4\xE4\xBD\xA0\xF0\x9F\x99\x82\n\n  <|im_start|>x</s>";
   for (const bool special : {false, true}) {
@@ -38,27 +34,10 @@ std::string try_vocab(const GgufFile& file) {
 }  // namespace
 
 void probe_vocab(const GgufFile& file, std::chrono::milliseconds limit) {
-  using Kind = ChildOutcome::Kind;
-  const auto mark = probe_mark(file.header(), fmt::format("{} {}", kProbeVersion, llama_version()));
-  if (is_marked(mark)) return;
-  start_llama_library();  // before the fork: the child must not take the lock of the first call
-  log();
-  const ChildOutcome outcome = run_in_child([&] { return try_vocab(file); }, limit);
-  switch (outcome.kind) {
-    case Kind::done:
-      set_mark(mark);
-      return;
-    case Kind::failed:
-      if (outcome.message.starts_with(file.path())) throw Error{Code::invalid_model, outcome.message};
-      file.fail(outcome.message);
-    case Kind::crashed:
-      file.fail(fmt::format(
-          "the vocabulary or chat template crashes the loader ({}); the file is broken or hostile",
-          outcome.message));
-    case Kind::timed_out:
-      file.fail(fmt::format("the vocabulary or chat template keeps the loader busy for ever ({})",
-                            outcome.message));
-  }
+  probe_file(file, {.version = fmt::format("{} {}", kProbeVersion, llama_version()),
+                    .subject = "the vocabulary or chat template",
+                    .work = [&] { return try_vocab(file); },
+                    .limit = limit});
 }
 
 }  // namespace fastcache::model

@@ -14,9 +14,8 @@ bool stands_beside(const Method& method) {
 
 void add(Workbench& bench, Compressed compressed, std::span<const model::Token> continuation,
          const Reference& reference, TextRow& row) {
-  row.resident.bytes.push_back(static_cast<double>(compressed.bytes));
-  row.resident.ratios.push_back(compressed.ratio);
-  row.add(score(bench, compressed.sequence, continuation, reference));
+  const Score found = score(bench, compressed.sequence, continuation, reference);
+  row.add(compressed, found);
 }
 
 }  // namespace

@@ -25,15 +25,18 @@ struct EvalOptions {
   int chunk_tokens = 512;
 };
 
+struct Score;       // score.h
+struct Compressed;  // workbench.h
+
 // How much of a method's cache there was, sample by sample.
 struct Resident {
   std::vector<double> bytes{};   // by the pool's account, right after the compression
   std::vector<double> ratios{};  // that the press was asked for, to come to the bytes of the others
   int tokens = 0;                // scored or generated
   int tokens_on_compressed = 0;  // of them on a cache that lacks rows or bits
-};
 
-struct Score;  // score.h
+  void add(const Compressed& cache, int n_tokens, int n_on_compressed);  // of one more sample
+};
 
 // One method at one number of bytes.
 struct TextRow {
@@ -43,7 +46,7 @@ struct TextRow {
   std::vector<double> nll{}, kl{}, top1{};  // [documents], means over the continuation
   Resident resident{};
 
-  void add(const Score& found);  // of one more document
+  void add(const Compressed& cache, const Score& found);  // of one more document
 };
 
 // A cache with fewer bits an element, and methods that remove rows at the bytes it holds.

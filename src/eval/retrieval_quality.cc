@@ -91,10 +91,7 @@ class TaskRun {
       TaskRow& row = result_.rows[first + i];
       row.exact.push_back(answers[i].exact);
       row.likely.push_back(answers[i].likely);
-      row.resident.bytes.push_back(static_cast<double>(compressed[i].bytes));
-      row.resident.ratios.push_back(compressed[i].ratio);
-      row.resident.tokens += answers[i].n_tokens;
-      row.resident.tokens_on_compressed += answers[i].n_on_compressed;
+      row.resident.add(compressed[i], answers[i].n_tokens, answers[i].n_on_compressed);
     }
   }
 

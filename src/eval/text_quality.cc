@@ -10,11 +10,6 @@
 namespace fastcache::eval {
 namespace {
 
-void note(Resident& resident, const Compressed& compressed) {
-  resident.bytes.push_back(static_cast<double>(compressed.bytes));
-  resident.ratios.push_back(compressed.ratio);
-}
-
 // One document: everything that is measured on it.
 class DocumentRun {
  public:
@@ -38,8 +33,8 @@ class DocumentRun {
 
   void add(const Method& method, size_t target_bytes, TextRow& row) {
     Compressed compressed = bench_.compress_to(context_, method.params, row.removed, target_bytes);
-    note(row.resident, compressed);
-    row.add(score(bench_, compressed.sequence, continuation_, reference_));
+    const Score found = score(bench_, compressed.sequence, continuation_, reference_);
+    row.add(compressed, found);
   }
 
   void add_formats(const std::vector<Method>& methods, std::vector<FormatResult>& formats) {
@@ -55,12 +50,18 @@ class DocumentRun {
 
 }  // namespace
 
-void TextRow::add(const Score& found) {
+void Resident::add(const Compressed& cache, int n_tokens, int n_on_compressed) {
+  bytes.push_back(static_cast<double>(cache.bytes));
+  ratios.push_back(cache.ratio);
+  tokens += n_tokens;
+  tokens_on_compressed += n_on_compressed;
+}
+
+void TextRow::add(const Compressed& cache, const Score& found) {
   nll.push_back(found.nll);
   kl.push_back(found.kl);
   top1.push_back(found.top1);
-  resident.tokens += found.n_tokens;
-  resident.tokens_on_compressed += found.n_on_compressed;
+  resident.add(cache, found.n_tokens, found.n_on_compressed);
 }
 
 size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: stages in their order, what each step shows, learning rates. A step's data is a function of seed and step.
+"""The recipe: stages in their order, what each step shows, learning rates. A step's data is a function of seed, step.
 
 Dense supervision comes first (every patch has a label, every cell a place in a caption), questions that read one fact
 next, comparing and counting after them, yes/no last: an answer of one bit teaches little, and taught first it is

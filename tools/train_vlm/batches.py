@@ -29,8 +29,8 @@ class Batch:
         return Batch(**{name: value.to(device) if torch.is_tensor(value) else value for name, value in moved.items()})
 
     def mask(self, dropped=None):
-        """[batch, 1, rows, rows], true: the row (query) may see the other (key). `dropped` [batch, 1 + questions, rows]:
-        rows that are gone when a question is asked; the prefix has still seen them, as when a cache is compressed."""
+        """[batch, 1, rows, rows], true: the row (query) may see the other (key). `dropped` [batch, 1 + questions,
+        rows]: gone when a question is asked; the prefix has still seen them, as when a cache is compressed."""
         rows = self.ids.shape[1]
         query, key = self.segments[:, :, None], self.segments[:, None, :]
         causal = torch.ones(rows, rows, dtype=torch.bool, device=self.ids.device).tril()

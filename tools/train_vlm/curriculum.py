@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipe: stages in their order, what each step shows, learning rates. A step's data is a function of seed and step.
+"""The recipe: stages in their order, what each step shows, learning rates. A step's data is a function of seed, step.
 
 Dense supervision comes first (every patch has a label, every cell a place in a caption), questions that read one fact
 next, comparing and counting after them, yes/no last: an answer of one bit teaches little, and taught first it is
@@ -35,12 +35,12 @@ class Stage:
 
 STAGES = (
     Stage("patches", 400, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
-    Stage("captions, frozen", 300, adapter=False, grid=CAPTIONS),
-    Stage("captions", 700, grid=CAPTIONS),
-    Stage("open questions", 2000, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
-    Stage("sets", 3000, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.45, 0.45, 0.1)),
-    Stage("all", 4000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
-    Stage("all, slower", 2000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
+    Stage("captions, frozen", 100, adapter=False, grid=CAPTIONS),
+    Stage("captions", 200, grid=CAPTIONS),
+    Stage("open questions", 600, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
+    Stage("sets", 1000, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.45, 0.45, 0.1)),
+    Stage("all", 1500, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
+    Stage("all, slower", 800, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
 )
 PATCHES_PICTURES, PICTURES_PER_STEP = 16, 8
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 5e-4}

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accuracy for each kind of question, exact match; "cells told" of `describe` is the share of its cells that are right."""
+"""Accuracy for each kind of question, exact match; "cells told" is the share of the cells of `describe` that are right,
+each behind the right ones before it."""
 import collections
 
 import torch

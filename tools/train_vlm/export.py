@@ -19,7 +19,7 @@ def place_weights(layer: VisionLayer, config: VisionConfig):
     head_dim = config.width // config.n_heads
     scale, shift = (tensor[free:].detach().double() for tensor in (layer.ln1.weight, layer.ln1.bias))
     if scale.abs().min() < 0.1:
-        raise ValueError("a place channel is nearly silent behind layer norm: windows cannot be written into the weights")
+        raise ValueError("a place channel is nearly silent behind layer norm: windows cannot be written down")
     if head_dim < n_places:
         raise ValueError(f"a head has {head_dim} channels, places need {n_places}")
     read = torch.zeros(n_places, config.width, dtype=torch.float64)

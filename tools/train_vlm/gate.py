@@ -39,7 +39,8 @@ class Answer:
 def dropped_rows(batch: Batch, drop) -> torch.Tensor:
     """[batch, 1 + questions, rows] for Batch.mask(); drop(sample, question) -> bool [picture rows of the sample]"""
     n_questions = max(len(sample.questions) for sample in batch.samples)
-    dropped = torch.zeros(len(batch.samples), 1 + n_questions, batch.ids.shape[1], dtype=torch.bool, device=batch.ids.device)
+    shape = len(batch.samples), 1 + n_questions, batch.ids.shape[1]
+    dropped = torch.zeros(shape, dtype=torch.bool, device=batch.ids.device)
     for row, sample in enumerate(batch.samples):
         shown = (batch.image_rows[row] >= 0).nonzero()[:, 0]
         for number, question in enumerate(sample.questions):
@@ -131,7 +132,9 @@ def best_single_row(model, tokenizer, samples, drops: Drops) -> tuple:
     """Accuracy with one row of the picture left, the best of all places; on few pictures, as each place is a run"""
     shares = []
     for at in range(drops.n_patches):
-        shares.append(percent(answers(model, tokenizer, samples, lambda sample, _, at=at: drops.none_but(sample, [at]))))
+        def drop(sample, _, at=at):
+            return drops.none_but(sample, [at])
+        shares.append(percent(answers(model, tokenizer, samples, drop)))
     return max(shares), int(np.argmax(shares))
 
 
@@ -176,7 +179,8 @@ def conditions(model, tokenizer, samples, few, seed: int) -> bool:
 
     blind = percent(runs["blind"])
     single = one_cell_questions(samples)
-    whole, asked, other = (answers(model, tokenizer, single, drop) for drop in (None, drops.asked_cell, drops.other_cell))
+    whole, asked, other = (answers(model, tokenizer, single, drop)
+                           for drop in (None, drops.asked_cell, drops.other_cell))
     known = [i for i, answer in enumerate(whole) if answer.right]
     broken = 100 * sum(not asked[i].right for i in known) / max(len(known), 1)
     changed = 100 * sum(other[i].tokens != whole[i].tokens for i in range(len(whole))) / len(whole)

@@ -41,8 +41,8 @@ class Vlm(nn.Module):
 
     @torch.no_grad()
     def best(self, batch: Batch, dropped=None):
-        """[batch, rows]: the most likely next token where an answer is wanted, else IGNORED. All of an answer right means
-        that greedy decoding gives exactly this answer."""
+        """[batch, rows]: the most likely next token where an answer is wanted, else IGNORED. All of an answer right
+        means that greedy decoding gives exactly this answer."""
         answers = batch.targets != IGNORED
         best = torch.full_like(batch.targets, IGNORED)
         best[answers] = self.language.logits(self.hidden(batch, dropped)[answers]).argmax(-1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Dense labels for pre-training: what each patch of a picture of cells shows, as classes and as a word.
 
-Read in the picture's order, the words are a text that the frozen language model knows how to read: the upper two patches
-of a cell say color and thing, the lower two its row and column; a line ends at the picture's right side.
+Read in the picture's order, the words are a text that the frozen language model knows how to read: the upper two
+patches of a cell say color and thing, the lower two its row and column; a line ends at the picture's right side.
 """
 import numpy as np
 

@@ -46,7 +46,8 @@ def odd_set(draw, n_pictures: int) -> PictureSet:
     for picture in range(n_pictures):
         fixed, things = other if picture == odd else common, []
         for _ in range(int(draw.integers(2, 5))):
-            things.append(Thing(fixed, pick(draw, SHAPES + DIGITS)) if by_color else Thing(pick(draw, tuple(COLORS)), fixed))
+            things.append(Thing(fixed, pick(draw, SHAPES + DIGITS)) if by_color else
+                          Thing(pick(draw, tuple(COLORS)), fixed))
         pictures.append(sparse_cells(draw, things))
     return PictureSet(pictures, (), odd)
 

@@ -96,7 +96,8 @@ def draw_picture(draw, cells: list) -> np.ndarray:
             continue
         top = MARGIN_PIXELS + CELL_PIXELS * (index // CELLS)
         left = MARGIN_PIXELS + CELL_PIXELS * (index % CELLS)
-        paint = np.array(COLORS[thing.color]) + draw.integers(-14, 15, 3) + draw.integers(-9, 10, (CELL_PIXELS,) * 2 + (3,))
+        paint = np.array(COLORS[thing.color]) + draw.integers(-14, 15, 3)
+        paint = paint + draw.integers(-9, 10, (CELL_PIXELS, CELL_PIXELS, 3))
         region = picture[top:top + CELL_PIXELS, left:left + CELL_PIXELS]
         mask = thing_mask(draw, thing.what)
         region[mask] = paint[mask]

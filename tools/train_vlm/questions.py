@@ -86,7 +86,8 @@ def ask_present(draw, cells):
         return None
     thing = pick(draw, there)
     if draw.random() < 0.5:
-        near = [other for other in THINGS if other not in there and (other.color == thing.color) != (other.what == thing.what)]
+        near = [other for other in THINGS
+                if other not in there and (other.color == thing.color) != (other.what == thing.what)]
         thing = pick(draw, near) if near else Thing("red", "circle")
     return Question("present", f"Is there a {thing.name}?", "yes" if thing in there else "no")
 

@@ -18,7 +18,8 @@ LIBRARIES = "mtmd vendor-hash llama-common llama-common-base cpp-httplib llama g
 
 
 def program() -> pathlib.Path:
-    library = subprocess.run([SCRIPTS / "llama", "release"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    library = subprocess.run([SCRIPTS / "llama", "release"], stdout=subprocess.PIPE, text=True,
+                             check=True).stdout.strip()
     source = HERE / "libmtmd_rows.cc"
     key = hashlib.sha256(source.read_bytes() + library.encode()).hexdigest()[:12]
     built = cachelib.cache_dir() / "train_vlm" / f"libmtmd_rows-{key}"
@@ -26,7 +27,8 @@ def program() -> pathlib.Path:
         built.parent.mkdir(parents=True, exist_ok=True)
         temporary = built.with_suffix(".part")
         folder = pathlib.Path(library)
-        subprocess.run(["c++", "-std=c++20", "-O1", f"-I{folder}/include", f"-I{folder}/include/mtmd", source, "-o", temporary,
+        subprocess.run(["c++", "-std=c++20", "-O1", f"-I{folder}/include", f"-I{folder}/include/mtmd", source,
+                        "-o", temporary,
                         "-Wl,--start-group", *(f"{folder}/lib/lib{name}.a" for name in LIBRARIES), "-Wl,--end-group",
                         "-lpthread", "-ldl", "-lm"], check=True)
         cachelib.publish(temporary, built)

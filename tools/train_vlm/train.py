@@ -51,12 +51,12 @@ class Report:
 
 
 def make_optimizer(model: Vlm):
-    groups = {name: [] for name in curriculum.RATES}
+    marks = {"adapter": ".lora.", "heads": "heads.", "projector": ".mm_", "vision": ""}  # the first that a name holds
+    groups = {part: [] for part in curriculum.RATES}
     for name, parameter in model.named_parameters():
-        part = "adapter" if ".lora." in name else "heads" if name.startswith("heads.") else "projector" if ".mm_" in name else "vision"
-        groups[part].append(parameter)
-    return torch.optim.AdamW([{"params": parameters, "name": name} for name, parameters in groups.items() if parameters],
-                             lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
+        groups[next(part for part, mark in marks.items() if mark in name)].append(parameter)
+    named = [{"params": parameters, "name": part} for part, parameters in groups.items() if parameters]
+    return torch.optim.AdamW(named, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
 
 
 def set_rates(optimizer, step: int) -> list:
@@ -72,11 +72,15 @@ def set_rates(optimizer, step: int) -> list:
     return trained
 
 
+def labels(model: Vlm, seed: int, stream: int, step: int, n: int) -> list:
+    arrays = labelled_pictures(seed, stream, step, n, model.vision.config.per_side)
+    return [torch.from_numpy(array).to(model.language.embedding.device) for array in arrays]
+
+
 def loss_of_step(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int):
     device = model.language.embedding.device
     if curriculum.stage_at(step)[0].patches:
-        labels = labelled_pictures(settings.seed, TRAIN, step, curriculum.PATCHES_PICTURES, model.vision.config.per_side)
-        return model.patches_loss(*(torch.from_numpy(array).to(device) for array in labels), tokenizer)
+        return model.patches_loss(*labels(model, settings.seed, TRAIN, step, curriculum.PATCHES_PICTURES), tokenizer)
     samples = curriculum.samples_of_step(settings.seed, step)
     return model.loss(make_batch(samples, tokenizer, model.vision.config.n_patches).to(device))
 
@@ -84,7 +88,8 @@ def loss_of_step(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int
 def held_out(seed: int, n: int, stage: curriculum.Stage) -> list:
     samples = [grid_sample((seed, HELD_OUT, 2, number), curriculum.ALL | {"describe": 1}) for number in range(n)]
     if stage.set_sizes:
-        samples += [set_sample((seed, HELD_OUT, 3, number), curriculum.SETS, max(stage.set_sizes)) for number in range(n // 4)]
+        size = max(stage.set_sizes)
+        samples += [set_sample((seed, HELD_OUT, 3, number), curriculum.SETS, size) for number in range(n // 4)]
     return samples
 
 
@@ -92,15 +97,14 @@ def evaluate(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int) ->
     """On held-out pictures, after `step` steps"""
     stage, _ = curriculum.stage_at(step - 1)
     if stage.patches:
-        labels = labelled_pictures(settings.seed, HELD_OUT, 0, HELD_OUT_PICTURES, model.vision.config.per_side)
-        share = model.patches_right(*(torch.from_numpy(array).to(model.language.embedding.device) for array in labels[:3]))
-        said = f"patches {100 * share:.2f}"
+        pictures, colors, whats, _ = labels(model, settings.seed, HELD_OUT, 0, HELD_OUT_PICTURES)
+        said = f"patches {100 * model.patches_right(pictures, colors, whats):.2f}"
     else:
         said = accuracy(model, tokenizer, held_out(settings.seed, HELD_OUT_PICTURES, stage), per_batch=4).line()
     say(f"held out after step {step} ({stage.name}), %: {said}")
 
 
-def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder: pathlib.Path, until=None, pause_file=None) -> None:
+def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder, until=None, pause_file=None) -> None:
     optimizer, state = make_optimizer(model), checkpoint.load(model, folder)
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
@@ -129,7 +133,7 @@ def parse_arguments():
     parser.add_argument("--model", type=pathlib.Path, required=True, help="the language model, a GGUF file")
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the checkpoint and the files made")
     parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--rank", type=int, default=Settings.rank, help="of the adapter; 0: the language model stays as it is")
+    parser.add_argument("--rank", type=int, default=Settings.rank, help="of the adapter; 0: none")
     parser.add_argument("--until", type=int, help="stop after this step")
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -148,9 +152,8 @@ def main() -> None:
     model = Vlm(options.model, getattr(torch, options.dtype), settings.rank)
     tokenizer = Tokenizer(model.reader)
     model.to(options.device)
-    sizes = [sum(p.numel() for name, p in model.named_parameters() if name.startswith("vision.") != adapter and "heads" not in name)
-             for adapter in (False, True)]
-    say(f"{sizes[0]:,} numbers in encoder and projector, {sizes[1]:,} in the adapter, on {options.device}")
+    encoder, adapter = (sum(p.numel() for p in part.parameters()) for part in (model.vision, model.language))
+    say(f"{encoder:,} numbers in encoder and projector, {adapter:,} in the adapter, on {options.device}")
     train(model, tokenizer, settings, options.folder, options.until, options.pause_file)
     export(model, options.folder)
     say(f"wrote {options.folder}/{MMPROJ_FILE} and {ADAPTER_FILE}")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""easy-VQA (MIT licence), from the Python package easy-vqa 1.0: one shape a picture, 64x64 pixels; three quarters of its
-questions are yes/no. Its questions are grouped by picture."""
+"""easy-VQA (MIT licence), from the Python package easy-vqa 1.0: one shape a picture, 64x64 pixels; three quarters of
+its questions are yes/no. They are grouped by picture."""
 import functools
 import importlib.util
 import json

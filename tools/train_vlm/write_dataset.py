@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes held-out pictures and questions as files, for the engine's evaluation: FOLDER/<set>/questions.jsonl, a question a
-line with its pictures' files in order, and the pictures as PNG. tools/train_vlm/run dataset --out FOLDER"""
+"""Writes held-out pictures and questions as files, for the engine's evaluation: FOLDER/<set>/questions.jsonl, a
+question a line with its pictures' files in order, and the pictures as PNG. tools/train_vlm/run dataset --out FOLDER"""
 import argparse
 import json
 import pathlib
@@ -32,7 +32,7 @@ def write(samples: list, folder: pathlib.Path) -> int:
 
 
 def question_of(sample: Sample, question) -> dict:
-    """`before` is the text in front of each picture, `cells` those of the one picture that the answer needs (none: all)"""
+    """`before` is the text in front of each picture, `cells` those that the answer needs (none: all)"""
     texts = [part for part in sample.parts if isinstance(part, str)]
     texts[0] = texts[0].split("<|im_start|>user\n")[1]
     return {"kind": question.kind, "before": texts, "question": question.text, "answer": question.answer,

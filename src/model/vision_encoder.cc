@@ -17,7 +17,8 @@ namespace fastcache::model {
 namespace {
 
 constexpr int kMaxSide = 16384;
-constexpr int kMaxAspect = 200;  // beyond that a side shrinks to nothing when the picture is resized
+constexpr int kMaxAspect = 200;   // beyond that a side shrinks to nothing when the picture is resized
+constexpr int kStripAspect = 50;  // an encoder's pictures have sides of more pixels than this
 
 void check_size(int width, int height) {
   if (width >= 1 && height >= 1 && width <= kMaxSide && height <= kMaxSide && width <= height * kMaxAspect &&
@@ -136,8 +137,12 @@ const Hash128& VisionEncoder::identity() const { return impl_->identity; }
 
 PictureLayout VisionEncoder::layout(int width, int height) const {
   check_size(width, height);
+  // Only with pixels does libmtmd say that its preprocessing would scale a thin strip to nothing.
+  const bool strip = std::max(width, height) > kStripAspect * std::min(width, height);
+  const std::vector<uint8_t> black(
+      strip ? size_t{3} * static_cast<size_t>(width) * static_cast<size_t>(height) : 0);
   const VisionChunks chunks =
-      split_picture(impl_->context.get(), {.width = width, .height = height, .rgb = {}});
+      split_picture(impl_->context.get(), {.width = width, .height = height, .rgb = black});
   return layout_of(chunks.get(), impl_->projector);
 }
 

@@ -106,8 +106,8 @@ def check_resume(tokenizer: Tokenizer, model_file) -> None:
               curriculum.Stage("frozen", 2, adapter=False, grid={"cell": 2}),
               curriculum.Stage("sets", 2, set_sizes=(2,), shares=(0.0, 1.0, 0.0)),
               curriculum.Stage("easy-vqa", 1, vqa=curriculum.VQA_ALL, shares=(0.0, 0.0, 1.0)))
-    shrunk = {(curriculum, "STAGES"): stages, (curriculum, "PICTURES_PER_STEP"): 2, (curriculum, "PATCHES_PICTURES"): 2,
-              (train, "HELD_OUT_PICTURES"): 1}
+    shrunk = {(curriculum, "STAGES"): stages, (curriculum, "PATCHES_PICTURES"): 2, (curriculum, "GRID_PICTURES"): 2,
+              (curriculum, "SET_PICTURES"): 2, (curriculum, "VQA_PICTURES"): 2, (train, "HELD_OUT_PICTURES"): 1}
     kept = {where: getattr(*where) for where in shrunk}
     for where, value in shrunk.items():
         setattr(*where, value)

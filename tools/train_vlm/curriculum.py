@@ -35,15 +35,14 @@ class Stage:
 
 STAGES = (
     Stage("patches", 400, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
-    Stage("captions, frozen", 100, adapter=False, grid=CAPTIONS),
     Stage("captions", 200, grid=CAPTIONS),
-    Stage("open questions", 600, grid=OPEN, vqa=VQA_OPEN, shares=(0.85, 0.0, 0.15)),
-    Stage("sets", 1000, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.45, 0.45, 0.1)),
-    Stage("all", 1500, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.4, 0.45, 0.15)),
-    Stage("all, slower", 800, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.4, 0.45, 0.15), rate_to=0.05),
+    Stage("open questions", 500, grid=OPEN, vqa=VQA_OPEN, shares=(0.8, 0.0, 0.2)),
+    Stage("sets", 700, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.35, 0.45, 0.2)),
+    Stage("all", 1000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.3, 0.45, 0.25)),
+    Stage("all, slower", 1000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.3, 0.45, 0.25), rate_to=0.05),
 )
-PATCHES_PICTURES, PICTURES_PER_STEP = 16, 8
-RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 5e-4}
+PATCHES_PICTURES, GRID_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 4, 8, 8  # of a step
+RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 1e-3}
 WARMUP_STEPS = 50
 
 
@@ -71,10 +70,13 @@ def samples_of_step(seed: int, step: int) -> list:
     stage, _ = stage_at(step)
     draw = generator(seed, TRAIN, 1, step)
     source = draw.random() - stage.shares[0]
-    keys = [(seed, TRAIN, 2, step, number) for number in range(PICTURES_PER_STEP)]
+
+    def keys(n):
+        return [(seed, TRAIN, 2, step, number) for number in range(n)]
+
     if source < 0:
-        return [grid_sample(key, stage.grid) for key in keys]
+        return [grid_sample(key, stage.grid) for key in keys(GRID_PICTURES)]
     if source < stage.shares[1]:
         size = pick(draw, stage.set_sizes)
-        return [set_sample(key, SETS, size) for key in keys[:max(1, PICTURES_PER_STEP // size)]]
-    return [easy_vqa_sample(key, "train", stage.vqa) for key in keys]
+        return [set_sample(key, SETS, size) for key in keys(max(1, SET_PICTURES // size))]
+    return [easy_vqa_sample(key, "train", stage.vqa) for key in keys(VQA_PICTURES)]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // `fastcache eval`: quality of compressed caches, as a table, JSON and a page.
-#include <fstream>
 #include <memory>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "cli/eval_vision.h"
 #include "cli/json_file.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -23,6 +23,7 @@ struct EvalCommand {
   ModelOptions model;
   bool quick = false;
   eval::EvalOptions given;
+  VisionEvalOptions vision;
   std::string json_path, html_path, markdown_path, chart_js;
 };
 
@@ -48,10 +49,22 @@ eval::EvalOptions all_options(const CLI::App& command, const EvalCommand& said) 
   return options;
 }
 
-void write_text(const std::string& text, const std::string& path) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+// What both kinds of evaluation know by the same name.
+VisionEvalOptions vision_options(const CLI::App& command, const EvalCommand& said) {
+  for (const char* option :
+       {"--quick", "--documents", "--context", "--continuation", "--lengths", "--query-aware"})
+    if (command.count(option) > 0)
+      throw Error{
+          Code::bad_request,
+          fmt::format("{} is for texts; questions about pictures (--dataset) have none of it", option)};
+  VisionEvalOptions options = said.vision;
+  const eval::EvalOptions& given = said.given;
+  options.questions.data = given.data;
+  options.questions.presses = given.presses;
+  if (command.count("--seed") > 0) options.questions.seed = given.seed;
+  if (command.count("--examples") > 0) options.questions.examples = given.examples;
+  if (command.count("--removed") > 0) options.questions.removed = given.removed;
+  return options;
 }
 
 int run(const EvalCommand& command, const eval::EvalOptions& options) {
@@ -77,7 +90,8 @@ int run(const EvalCommand& command, const eval::EvalOptions& options) {
 
 void add_sample_options(CLI::App& command, eval::EvalOptions& given) {
   command.add_option("--press", given.presses,
-                     "a method as `fastcache presses` writes it, without ratio; may be repeated [all]");
+                     "a method as `fastcache presses` writes it, without ratio; may be repeated [all; with "
+                     "--dataset none, or `all`]");
   command.add_option("--removed", given.removed, "fractions of the rows removed [0.25,0.5,0.75,0.8,0.9]")
       ->delimiter(',');
   command.add_option("--data", given.data,
@@ -117,8 +131,14 @@ void add_eval_command(CLI::App& program, int& exit_code) {
   command->add_option("--markdown", options->markdown_path, "write the tables as Markdown to this file");
   command->add_option("--chart-js", options->chart_js,
                       "Chart.js for the page [where the system has it; without it the page draws plainer]");
-  command->callback(
-      [options, command, &exit_code] { exit_code = run(*options, all_options(*command, *options)); });
+  const CLI::Option* dataset = add_vision_options(*command, options->model, options->vision);
+  command->callback([options, command, dataset, &exit_code] {
+    const EvalCommand& said = *options;
+    exit_code = dataset->count() > 0
+                    ? run_vision_eval(vision_options(*command, said), said.model,
+                                      {said.json_path, said.html_path, said.markdown_path, said.chart_js})
+                    : run(said, all_options(*command, said));
+  });
 }
 
 }  // namespace fastcache::cli

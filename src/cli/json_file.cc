@@ -26,4 +26,10 @@ void write_json(const nlohmann::json& json, const std::string& path) {
   if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
 }
 
+void write_text(const std::string& text, const std::string& path) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  if (!file.flush()) throw Error{Code::io, fmt::format("{} cannot be written", path)};
+}
+
 }  // namespace fastcache::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Results as JSON: to a file, or for "-" to standard output.
+// Results in files; JSON for "-" to standard output.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -13,5 +13,8 @@ void check_writable(const std::string& path);
 
 // Throws Error (io).
 void write_json(const nlohmann::json& json, const std::string& path);
+
+// Throws Error (io).
+void write_text(const std::string& text, const std::string& path);
 
 }  // namespace fastcache::cli

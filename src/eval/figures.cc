@@ -11,6 +11,8 @@ namespace {
 double sum(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 double mean_of(const std::vector<double>& values) { return sum(values) / static_cast<double>(values.size()); }
 
+}  // namespace
+
 ResidentFigures resident_figures(const Resident& resident, const std::vector<double>& full_bytes) {
   ResidentFigures figures{.of_full = sum(resident.bytes) / sum(full_bytes),
                           .ratio = mean_of(resident.ratios),
@@ -19,8 +21,6 @@ ResidentFigures resident_figures(const Resident& resident, const std::vector<dou
   figures.valid = figures.on_compressed >= kLeastCompressed;
   return figures;
 }
-
-}  // namespace
 
 double perplexity(const std::vector<double>& nll) { return std::exp(mean_of(nll)); }
 

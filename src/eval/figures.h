@@ -16,6 +16,8 @@ struct ResidentFigures {
   double on_compressed = 0;  // share of the tokens from a cache that lacks rows or bits
   bool valid = false;        // that share is at least kLeastCompressed
 };
+// full_bytes: [samples], of the uncompressed caches.
+ResidentFigures resident_figures(const Resident& resident, const std::vector<double>& full_bytes);
 
 struct TextFigures {
   // 1 - (nll - full nll) / (window nll - full nll): 1 is the full cache, 0 the first 4 and last 128 rows.

@@ -58,27 +58,46 @@ std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logit
   std::vector<std::vector<int32_t>> rows(feeds.size());
   for (size_t i = 0; i < feeds.size(); ++i) {
     const Feed& feed = feeds[i];
-    const int n = static_cast<int>(feed.tokens.size());
-    if (!feed.sequence->append_text(feed.tokens))
+    const size_t n_tokens = std::max(feed.tokens.size(), feed.placed.size());
+    const int n = static_cast<int>(n_tokens);
+    if (!(feed.placed.empty() ? feed.sequence->append_text(feed.tokens) : feed.sequence->append(feed.placed)))
       throw Error{Code::pool_too_small, "the pool of the evaluation ran out of pages"};
-    rows[i].resize(logits == Logits::all ? feed.tokens.size() : 1);
+    rows[i].resize(logits == Logits::all ? n_tokens : 1);
     std::iota(rows[i].begin(), rows[i].end(), n - static_cast<int>(rows[i].size()));
-    step.push_back({.sequence = feed.sequence, .n_new = n, .logit_rows = rows[i], .record = feed.record});
+    step.push_back({.sequence = feed.sequence,
+                    .n_new = n,
+                    .logit_rows = rows[i],
+                    .record = feed.record,
+                    .embeddings = feed.embeddings});
   }
   return runner_.run(step);
 }
 
 Context Workbench::read(std::span<const model::Token> tokens, const press::PressNeeds& needs) {
-  const int n = static_cast<int>(tokens.size());
+  model::PicturePrompt prompt;
+  for (const model::Token token : tokens)
+    prompt.tokens.push_back(kv::text_token(token, prompt.next_position++));
+  return read(prompt, {}, false, needs);
+}
+
+Context Workbench::read(const model::PicturePrompt& prompt, std::span<const float* const> embeddings,
+                        bool whole_grids, const press::PressNeeds& needs) {
+  const int n = static_cast<int>(prompt.tokens.size());
   Context context{.sequence = kv::Sequence(pool_, shape_),
                   .record = press::make_record(needs, runner_.attention(), shape_.n_layers, {0, n})};
-  for (int begin = 0; begin < n; begin += options_.chunk_tokens) {
-    const int end = std::min(n, begin + options_.chunk_tokens);
+  for (int begin = 0, end = 0; begin < n; begin = end) {
+    end = std::min(n, begin + options_.chunk_tokens);
+    if (whole_grids) end = model::uncut_end(prompt, begin, end);
+    const auto chunk = [&](const auto& all) {
+      return std::span(all).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    };
     press::expect_step(context.record, shape_.n_layers, {begin, end});
-    const Feed chunk{.sequence = &context.sequence,
-                     .tokens = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
-                     .record = &context.record};
-    feed(std::span(&chunk, 1), Logits::last);
+    Feed feeds{.sequence = &context.sequence,
+               .tokens = {},
+               .record = &context.record,
+               .placed = chunk(prompt.tokens)};
+    if (!embeddings.empty()) feeds.embeddings = chunk(embeddings);
+    feed(std::span(&feeds, 1), Logits::last);
     press::observe_step(pool_, context.sequence, false, threads_, context.record);
     model::free_unseen_pages(model_.hparams, context.sequence);
   }

@@ -11,6 +11,7 @@
 #include "kv/page_pool.h"
 #include "kv/sequence.h"
 #include "model/loaded_model.h"
+#include "model/picture_prompt.h"
 #include "model/runner.h"
 #include "press/press.h"
 #include "press/registry.h"
@@ -52,6 +53,11 @@ class Workbench {
   // Throws Error: pool_too_small, internal.
   Context read(std::span<const model::Token> tokens, const press::PressNeeds& needs);
 
+  // The same with pictures in the prompt. embeddings: [tokens of the prompt], a row [n_embd] for each that
+  // stands for a part of a picture, else null; whole_grids: as PictureReading::both_ways says.
+  Context read(const model::PicturePrompt& prompt, std::span<const float* const> embeddings, bool whole_grids,
+               const press::PressNeeds& needs);
+
   // With the ratio with which the fork holds as many bytes as it can of target_bytes, and at most 1 % more: a
   // method that leaves more pages half used has to remove more rows. Where it cannot come as low, the ratio
   // with which it holds least. `press` has neither ratio nor budget; removed: the ratio to begin with.
@@ -69,6 +75,9 @@ class Workbench {
     kv::Sequence* sequence = nullptr;
     std::span<const model::Token> tokens;  // at least one
     model::QueryRecord* record = nullptr;
+    // In place of `tokens`, where pictures are among them; embeddings: as StepSequence has them.
+    std::span<const kv::Token> placed{};
+    std::span<const float* const> embeddings{};
   };
   std::span<const float> feed(std::span<const Feed> feeds, Logits logits);
 

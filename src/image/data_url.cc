@@ -7,16 +7,18 @@
 #include <array>
 
 #include "base/error.h"
+#include "image/decode.h"
 
 namespace fastcache::image {
 namespace {
 
 constexpr int8_t kBlank = -1, kPadding = -2, kForeign = -3;
 
+constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 constexpr std::array<int8_t, 256> make_values() {
   std::array<int8_t, 256> values{};
   values.fill(kForeign);
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (size_t i = 0; i < kAlphabet.size(); ++i)
     values[static_cast<unsigned char>(kAlphabet[i])] = static_cast<int8_t>(i);
   for (const char c : {' ', '\t', '\n', '\f', '\r'}) values[static_cast<unsigned char>(c)] = kBlank;
@@ -69,6 +71,18 @@ std::optional<std::vector<uint8_t>> decode_base64(std::string_view text) {
   return bytes;
 }
 
+std::string encode_base64(std::span<const uint8_t> bytes) {
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t at = 0; at < bytes.size(); at += 3) {
+    const size_t n = std::min<size_t>(3, bytes.size() - at);
+    uint32_t bits = 0;
+    for (size_t i = 0; i < 3; ++i) bits = (bits << 8) | (i < n ? bytes[at + i] : 0U);
+    for (size_t i = 0; i < 4; ++i) text += i <= n ? kAlphabet[(bits >> (18 - 6 * i)) & 63U] : '=';
+  }
+  return text;
+}
+
 bool is_data_url(std::string_view url) { return equal_letters(url.substr(0, 5), "data:"); }
 
 std::vector<uint8_t> read_data_url(std::string_view url, size_t max_bytes) {
@@ -91,6 +105,10 @@ std::vector<uint8_t> read_data_url(std::string_view url, size_t max_bytes) {
     throw Error{Code::bad_request,
                 "the data URL's data are not base64; they must be of A-Z, a-z, 0-9, + and /, ended by ="};
   return *std::move(bytes);
+}
+
+std::string make_data_url(std::span<const uint8_t> file) {
+  return fmt::format("data:image/{};base64,{}", format_name(inspect(file).format), encode_base64(file));
 }
 
 }  // namespace fastcache::image

@@ -90,5 +90,26 @@ TEST(DataUrl, Refusals) {
   EXPECT_NO_THROW(read_data_url("data:;base64,Zm9vZg==", 4));
 }
 
+TEST(DataUrl, EncodedBase64IsDecodedAgain) {
+  EXPECT_EQ(encode_base64({}), "");
+  EXPECT_EQ(encode_base64(bytes_of("f")), "Zg==");
+  EXPECT_EQ(encode_base64(bytes_of("fo")), "Zm8=");
+  EXPECT_EQ(encode_base64(bytes_of("foobar")), "Zm9vYmFy");  // RFC 4648, section 10
+  std::mt19937_64 random(test_seed());
+  for (int n = 0; n < 100; ++n) {
+    std::vector<uint8_t> bytes(static_cast<size_t>(n));
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    EXPECT_EQ(decode_base64(encode_base64(bytes)), bytes);
+  }
+}
+
+TEST(DataUrl, MadeOfAPicturesFile) {
+  const std::vector<uint8_t> file = bytes_of(std::string("GIF89a\x01\0\x01\0\0\0\0;", 14));
+  const std::string url = make_data_url(file);
+  EXPECT_TRUE(url.starts_with("data:image/gif;base64,")) << url;
+  EXPECT_EQ(read_data_url(url, 1000), file);
+  EXPECT_THROW(make_data_url(bytes_of("no picture at all")), Error);
+}
+
 }  // namespace
 }  // namespace fastcache::image

@@ -98,18 +98,22 @@ EvalResult evaluate(const model::LoadedModel& model, ComputePool& threads, const
       {.n_layers = model.hparams.n_layers, .output_weights = !model.family->output_weights().empty()},
       options.seed);
   needs_of(methods);
-  progress(0, 1, "looking for texts");
-  const std::vector<TokenText> texts = find_texts(model.vocab, options);
-  Workbench bench(model, threads, bench_options(options));
   EvalResult result{.options = options,
                     .model = model.hparams.name,
                     .cpu = cpu_features().model_name,
                     .isa = isa_name(selected_isa()),
-                    .threads = threads.n_threads()};
+                    .threads = threads.n_threads(),
+                    .n_documents = options.documents,
+                    .n_tasks = task_count(options)};
+  if (!progress(0, 1, "looking for texts")) return result;
+  const std::vector<TokenText> texts = find_texts(model.vocab, options);
+  Workbench bench(model, threads, bench_options(options));
   const size_t n_texts = std::min(texts.size(), static_cast<size_t>(options.documents));
+  result.n_documents = static_cast<int>(n_texts);
   if (n_texts > 0)
     result.text = measure_text(bench, methods, std::span(texts).first(n_texts), options, progress);
-  if (options.examples > 0) result.tasks = measure_tasks(bench, methods, texts, options, progress);
+  if (options.examples > 0 && result.text.documents.size() == n_texts)
+    result.tasks = measure_tasks(bench, methods, texts, options, progress);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

@@ -44,7 +44,27 @@ class Evaluate : public testing::Test {
             .query_aware = true};
   }
   static EvalResult run(const EvalOptions& options) {
-    return evaluate(loop_->model, loop_->compute, options, [](int, int, const std::string&) {});
+    return run(options, [](int, int, const std::string&) { return true; });
+  }
+  static EvalResult run(const EvalOptions& options, const Progress& progress) {
+    return evaluate(loop_->model, loop_->compute, options, progress);
+  }
+  // Stopped before the n-th part whose name has `what` in it.
+  static EvalResult stopped(const EvalOptions& options, const std::string& what, int n) {
+    bool stops = false;
+    return run(options, [&](int, int, const std::string& part) {
+      EXPECT_FALSE(stops) << "asked again: " << part;
+      stops = part.find(what) != std::string::npos && n-- == 0;
+      return !stops;
+    });
+  }
+  static std::string figures(const EvalResult& result, const char* kind) {
+    return report_json(result)[kind].dump();  // NaN is equal to itself
+  }
+  static std::string figures(const TaskResult& task) {
+    EvalResult result;
+    result.tasks = {task};
+    return figures(result, "tasks");
   }
   static void expect_error(const EvalOptions& options, Code code, const std::string& part) {
     try {
@@ -88,6 +108,38 @@ TEST_F(Evaluate, SameSeedSameResult) {
   EXPECT_EQ(first, again);
   wish.seed = 2;
   EXPECT_NE(first["text"], report_json(run(wish))["text"]);
+}
+
+TEST_F(Evaluate, StoppedItHasTheFiguresOfWhatWasFinished) {
+  EvalOptions wish = options();
+  wish.presses = {"snapkv(window=16)"};
+  wish.removed = {0.5};
+  wish.lengths = {512};
+  wish.query_aware = false;
+  wish.least_full = 0;  // what the tiny model says is chance
+  const EvalResult right = run([&] {
+    EvalOptions one = wish;
+    one.documents = one.examples = 1;
+    return one;
+  }());
+  EXPECT_TRUE(is_complete(right));
+
+  wish.documents = wish.examples = 2;
+  const EvalResult one_text = stopped(wish, "text, ", 3 + 1);  // in the midst of the second document
+  EXPECT_EQ(figures(one_text, "text"), figures(right, "text"));
+  EXPECT_EQ(how_far(one_text), "1 of 2 documents, 0 of 3 tasks");
+  EXPECT_FALSE(is_complete(one_text));
+
+  wish.documents = 1;                                             // the filler is chosen with the documents
+  for (const char* what : {"reading", "tokens, 50 % removed"}) {  // the second task's second example
+    const EvalResult one_example = stopped(wish, what, 2 + 1);
+    ASSERT_EQ(one_example.tasks.size(), 2u);
+    EXPECT_EQ(one_example.tasks[1].rows.size(), 3u);
+    EXPECT_EQ(figures(one_example.tasks[1]), figures(right.tasks[1]));
+    EXPECT_EQ(how_far(one_example), "1 of 1 documents, 2 of 3 tasks, the last with 1 of 2 examples");
+  }
+  EXPECT_EQ(how_far(stopped(wish, "uncompressed", 1)), "1 of 1 documents, 0 of 3 tasks");
+  EXPECT_EQ(how_far(stopped(wish, "looking", 0)), "0 of 1 documents, 0 of 3 tasks");
 }
 
 TEST_F(Evaluate, SaysWhatIsWrongBeforeItWorks) {

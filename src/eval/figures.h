@@ -40,6 +40,10 @@ const char* measure_name(Measure measure);
 double full_share(const TaskResult& task, Measure measure);  // of the uncompressed model
 bool is_counted(const TaskResult& task, Measure measure);
 
+// "2 of 12 documents, 1 of 9 tasks, the last with 3 of 16 examples", without the kinds that were not wanted.
+std::string how_far(const EvalResult& result);
+bool is_complete(const EvalResult& result);
+
 // Of one method at one fraction: the mean over all examples of all counted tasks, question after the
 // compression.
 struct TaskAverage {

@@ -116,6 +116,8 @@ nlohmann::json report_json(const EvalResult& result) {
           {"isa", result.isa},
           {"threads", result.threads},
           {"seconds", result.seconds},
+          {"complete", is_complete(result)},
+          {"how_far", how_far(result)},
           {"options", as_json(result.options)},
           {"text", as_json(result.text, result.options.seed)},
           {"tasks", std::move(tasks)},

@@ -193,6 +193,8 @@ std::vector<Section> sections_of(const EvalResult& result) {
                       .notes = {fmt::format("{}, {} threads, {}; K and V in {}; seed {}; {:.0f} s",
                                             result.cpu, result.threads, result.isa, result.options.kv_type,
                                             result.options.seed, result.seconds)}});
+  if (!is_complete(result))
+    sections.back().notes.push_back(fmt::format("Stopped before the end: {}.", how_far(result)));
   if (!result.text.documents.empty()) add_text(result.text, result.options, sections);
   for (const TaskResult& task : result.tasks)
     for (const Measure measure : {Measure::exact, Measure::likely})

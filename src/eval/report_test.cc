@@ -25,7 +25,9 @@ Resident resident(double bytes, int tokens_on_compressed) {
 // Two documents with gains of 1 and 3 nats; half of the bytes.
 EvalResult result() {
   EvalResult made{.options = {.removed = {0.5}, .documents = 2, .examples = 2, .lengths = {2048}},
-                  .model = "tiny <b>"};
+                  .model = "tiny <b>",
+                  .n_documents = 2,
+                  .n_tasks = 1};
   made.text = {.documents = {"one", "</script><b>two"},
                .full_nll = {1, 2},
                .window_nll = {2, 5},
@@ -131,11 +133,34 @@ TEST(Report, JsonHasFiguresAndSamples) {
 TEST(Report, WithoutTextOrTasks) {
   EvalResult empty = result();
   empty.text = {};
+  empty.n_documents = 0;
   EXPECT_EQ(report_table(empty).find("Context gain"), std::string::npos);
   EXPECT_EQ(report_json(empty)["text"]["n"], 0);
   empty = result();
   empty.tasks.clear();
+  empty.n_tasks = 0;
   EXPECT_EQ(report_table(empty).find("needle"), std::string::npos);
+}
+
+TEST(Report, SaysHowFarAStoppedRunCame) {
+  EvalResult stopped = result();
+  EXPECT_TRUE(is_complete(stopped));
+  EXPECT_EQ(report_table(stopped).find("Stopped"), std::string::npos);
+  EXPECT_EQ(report_json(stopped)["complete"], true);
+  stopped.options.examples = 16;
+  stopped.n_tasks = 9;
+  const std::string far = "2 of 2 documents, 1 of 9 tasks, the last with 2 of 16 examples";
+  EXPECT_EQ(how_far(stopped), far);
+  EXPECT_FALSE(is_complete(stopped));
+  EXPECT_NE(report_table(stopped).find("Stopped before the end: " + far + "."), std::string::npos);
+  EXPECT_EQ(report_json(stopped)["complete"], false);
+  EXPECT_NE(report_html(stopped, "").find("\"how_far\":\"" + far), std::string::npos);
+  stopped.n_tasks = 1;
+  EXPECT_FALSE(is_complete(stopped));
+  EvalResult nothing{.n_documents = 12};
+  EXPECT_FALSE(is_complete(nothing));
+  EXPECT_EQ(how_far(nothing), "0 of 12 documents");
+  EXPECT_NE(report_table(nothing).find("0 of 12 documents"), std::string::npos);
 }
 
 int count(const std::string& text, const std::string& part) {

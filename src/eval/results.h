@@ -7,6 +7,9 @@
 
 namespace fastcache::eval {
 
+// The uncompressed model must get that much of a task right, else a measure is not counted.
+constexpr double kLeastFull = 0.6;
+
 struct EvalOptions {
   std::vector<std::string> presses{};  // empty: the catalogue
   std::vector<double> removed{0.25, 0.5, 0.75, 0.8, 0.9};
@@ -19,7 +22,8 @@ struct EvalOptions {
   // --- tasks
   int examples = 16;  // of each task and length; 0: no tasks
   std::vector<int> lengths{2048, 4096, 8192};
-  bool query_aware = false;  // also with the question in front of the compression
+  bool query_aware = false;        // also with the question in front of the compression
+  double least_full = kLeastFull;  // in one of both measures, else compressed caches are not tried
   // --- the engine
   std::string kv_type = "bf16";
   int chunk_tokens = 512;
@@ -82,8 +86,6 @@ struct TaskResult {  // one task at one length
   std::vector<TaskRow> rows{};                      // empty where neither measure is counted
 };
 
-// The uncompressed model must get that much right, else a measure is not counted.
-constexpr double kLeastFull = 0.6;
 // At least that share of tokens must come from the compressed cache, else a row is invalid.
 constexpr double kLeastCompressed = 0.9;
 
@@ -92,6 +94,7 @@ struct EvalResult {
   std::string model{}, cpu{}, isa{};
   int threads = 0;
   double seconds = 0;
+  int n_documents = 0, n_tasks = 0;  // that were to be measured; fewer below: it was stopped
   TextResult text{};
   std::vector<TaskResult> tasks{};
 };

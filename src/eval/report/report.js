@@ -156,7 +156,8 @@ function show() {
 }
 
 by_id("machine").textContent = `${data.model}; ${data.cpu}, ${data.threads} threads, ${data.isa}; seed ` +
-  `${data.options.seed}; ${data.seconds.toFixed(0)} s; fastcache ${data.version}`;
+  `${data.options.seed}; ${data.seconds.toFixed(0)} s; fastcache ${data.version}` +
+  (data.complete ? "" : `. Stopped before the end: ${data.how_far}.`);
 all.forEach(mark_front);
 by_id("metric").append(...all.map((metric) => Object.assign(document.createElement("option"), {textContent: metric.name})));
 by_id("metric").addEventListener("change", show);

@@ -33,7 +33,7 @@ class Evaluate : public testing::Test {
   static void TearDownTestSuite() { loop_.reset(); }
 
   static EvalOptions options() {
-    return {.presses = {"snapkv(window=16)", "adakv(knorm)"},
+    return {.presses = {"snapkv(window=16)", "adakv(knorm)", "decoding(knorm, every=16)"},
             .removed = {0.5, 0.75},
             .data = (loop_->folder.path() / "data").string(),
             .documents = 2,
@@ -83,7 +83,7 @@ class Evaluate : public testing::Test {
 TEST_F(Evaluate, MeasuresEveryMethodAtTheSameBytes) {
   const EvalResult result = run(options());
   ASSERT_EQ(result.text.documents.size(), 2u);
-  ASSERT_EQ(result.text.rows.size(), 2u * 4u);
+  ASSERT_EQ(result.text.rows.size(), 2u * 5u);
   for (const TextRow& row : result.text.rows) {
     SCOPED_TRACE(row.press);
     ASSERT_EQ(row.nll.size(), 2u);
@@ -93,10 +93,16 @@ TEST_F(Evaluate, MeasuresEveryMethodAtTheSameBytes) {
     EXPECT_TRUE(figures.resident.valid);
     EXPECT_LE(figures.resident.of_full, 1.0 - row.removed + 1.0 / 25);  // a head has 25 pages
     EXPECT_GT(figures.kl, 0);
+    // 25 pages and 29 behind the continuation; what grows does so by 4, what does not by at most 1.
+    const double growth = figures.peak_of_full * 29 - figures.resident.of_full * 25;
+    EXPECT_NEAR(growth, row.press.starts_with("decoding") ? 1 : 4, 1.01) << "pages of a head";
   }
   // Three kinds of task, each with and without the question known.
   EXPECT_EQ(result.tasks.size(), 6u);
-  for (const TaskResult& task : result.tasks) EXPECT_EQ(task.full_exact.size(), 1u);
+  for (const TaskResult& task : result.tasks) {
+    EXPECT_EQ(task.full_exact.size(), 1u);
+    for (const TaskRow& row : task.rows) EXPECT_FALSE(row.press.starts_with("decoding"));
+  }
 }
 
 TEST_F(Evaluate, SameSeedSameResult) {
@@ -164,6 +170,9 @@ TEST_F(Evaluate, SaysWhatIsWrongBeforeItWorks) {
   expect_error(with([](EvalOptions& o) { o.documents = o.examples = 0; }), Code::bad_request,
                "--documents 0");
   expect_error(with([](EvalOptions& o) { o.documents = -1; }), Code::bad_request, "--documents");
+  expect_error(with([](EvalOptions& o) { o.continuation_tokens = 16; }), Code::bad_request,
+               "comes again behind 16 tokens; --continuation 16");
+  expect_error(with([](EvalOptions& o) { o.documents = 0; }), Code::bad_request, "texts that go on");
   expect_error(with([](EvalOptions& o) { o.kv_type = "int3"; }), Code::bad_request, "int3");
   expect_error(with([](EvalOptions& o) { o.data += "/nowhere"; }), Code::not_found, "--data");
 }

@@ -36,6 +36,7 @@ TextFigures text_figures(const TextResult& text, const TextRow& row, uint64_t se
           .kl = mean_of(row.kl),
           .top1 = mean_of(row.top1),
           .perplexity = perplexity(row.nll),
+          .peak_of_full = sum(row.resident.peak_bytes) / sum(text.full_peak_bytes),
           .resident = resident_figures(row.resident, text.full_bytes)};
 }
 

@@ -21,6 +21,7 @@ struct TextFigures {
   // 1 - (nll - full nll) / (window nll - full nll): 1 is the full cache, 0 the first 4 and last 128 rows.
   Interval retained;
   double kl = 0, top1 = 0, perplexity = 0;
+  double peak_of_full = 0;  // the most bytes held while the text went on, of what all rows hold at its end
   ResidentFigures resident;
 };
 

@@ -93,14 +93,15 @@ std::vector<std::string> matrix_notes(const std::vector<Cell>& cells, const std:
 }
 
 Table details_table() {
-  return {.head = {"press", "bytes, % of full", "asked ratio", "gain retained, %", "KL", "top-1, %",
-                   "perplexity", "on compressed"}};
+  return {.head = {"press", "bytes, % of full", "peak, % of full", "asked ratio", "gain retained, %", "KL",
+                   "top-1, %", "perplexity", "on compressed"}};
 }
 
 std::vector<std::string> details_row(const TextResult& text, const TextRow& row, uint64_t seed) {
   const TextFigures f = text_figures(text, row, seed);
   return {press_name(row.press, row.simple_baseline),
           fmt::format("{:.2f}", 100 * f.resident.of_full),
+          fmt::format("{:.2f}", 100 * f.peak_of_full),
           fmt::format("{:.3f}", f.resident.ratio),
           with_interval(f.retained),
           fmt::format("{:.3f}", f.kl),

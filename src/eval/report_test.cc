@@ -17,6 +17,7 @@ namespace {
 
 Resident resident(double bytes, int tokens_on_compressed) {
   return {.bytes = {bytes, bytes},
+          .peak_bytes = {bytes + 100, bytes + 300},
           .ratios = {0.5, 0.52},
           .tokens = 20,
           .tokens_on_compressed = tokens_on_compressed};
@@ -34,6 +35,7 @@ EvalResult result() {
                .window_kl = {1, 1},
                .window_top1 = {0.5, 0.5},
                .full_bytes = {1000, 1000},
+               .full_peak_bytes = {1200, 2000},
                .target_bytes = {{500, 500}}};
   made.text.rows = {{.press = "random",
                      .simple_baseline = true,
@@ -86,6 +88,7 @@ TEST(Figures, GainRetained) {
   EXPECT_DOUBLE_EQ(random.perplexity, std::exp(3.0));
   EXPECT_DOUBLE_EQ(random.resident.of_full, 0.5);
   EXPECT_DOUBLE_EQ(random.resident.ratio, 0.51);
+  EXPECT_DOUBLE_EQ(random.peak_of_full, 1400.0 / 3200);
   EXPECT_TRUE(random.resident.valid);
   EXPECT_DOUBLE_EQ(text_figures(made.text, made.text.rows[1], 1).retained.value, 1.0);
 }
@@ -120,6 +123,8 @@ TEST(Report, JsonHasFiguresAndSamples) {
   EXPECT_DOUBLE_EQ(row["gain_retained"]["value"], 0.25);
   EXPECT_EQ(row["nll"], (std::vector<double>{2, 4}));
   EXPECT_EQ(row["share_on_compressed"], 1.0);
+  EXPECT_EQ(row["peak_bytes"], (std::vector<double>{600, 800}));
+  EXPECT_EQ(row["peak_of_full"], 1400.0 / 3200);
   EXPECT_EQ(json["text"]["rows"][2]["valid"], false);
   EXPECT_EQ(json["tasks"][0]["counted"]["exact"], false);
   EXPECT_EQ(json["tasks"][0]["counted"]["likelihood"], true);

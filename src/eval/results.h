@@ -34,10 +34,11 @@ struct Compressed;  // workbench.h
 
 // How much of a method's cache there was, sample by sample.
 struct Resident {
-  std::vector<double> bytes{};   // by the pool's account, right after the compression
-  std::vector<double> ratios{};  // that the press was asked for, to come to the bytes of the others
-  int tokens = 0;                // scored or generated
-  int tokens_on_compressed = 0;  // of them on a cache that lacks rows or bits
+  std::vector<double> bytes{};       // by the pool's account, right after the compression
+  std::vector<double> peak_bytes{};  // of texts: the most while the text went on
+  std::vector<double> ratios{};      // that the press was asked for, to come to the bytes of the others
+  int tokens = 0;                    // scored or generated
+  int tokens_on_compressed = 0;      // of them on a cache that lacks rows or bits
 
   void add(const Compressed& cache, int n_tokens, int n_on_compressed);  // of one more sample
 };
@@ -64,6 +65,7 @@ struct TextResult {
   std::vector<double> full_nll{}, window_nll{};     // [documents]: all rows; only the first 4 and last 128
   std::vector<double> window_kl{}, window_top1{};   // [documents]
   std::vector<double> full_bytes{};                 // [documents]
+  std::vector<double> full_peak_bytes{};            // [documents]: behind the continuation
   std::vector<std::vector<double>> target_bytes{};  // [removed][documents]: of an even budget
   std::vector<TextRow> rows{};                      // by removed, then method
   std::vector<FormatResult> formats{};              // empty where only named presses were asked for

@@ -56,6 +56,7 @@ class DocumentRun {
     kv::Sequence full = context_.sequence.fork();
     reference_ = score_reference(bench_, full, continuation_);
     result.full_nll.push_back(reference_.nll);
+    result.full_peak_bytes.push_back(static_cast<double>(resident_bytes(full)));
     kv::Sequence window = bench_.window(context_, kWindowFirst, kWindowLast);
     const Score least = score(bench_, window, continuation_, reference_);
     result.window_nll.push_back(least.nll);
@@ -65,7 +66,7 @@ class DocumentRun {
 
   void add(const Method& method, size_t target_bytes, TextRow& row) {
     Compressed compressed = bench_.compress_to(context_, method.params, row.removed, target_bytes);
-    const Score found = score(bench_, compressed.sequence, continuation_, reference_);
+    const Score found = score(bench_, compressed, continuation_, reference_);
     row.add(compressed, found);
   }
 
@@ -89,6 +90,7 @@ void TextRow::add(const Compressed& cache, const Score& found) {
   kl.push_back(found.kl);
   top1.push_back(found.top1);
   resident.add(cache, found.n_tokens, found.n_on_compressed);
+  resident.peak_bytes.push_back(static_cast<double>(found.peak_bytes));
 }
 
 size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {

@@ -58,14 +58,18 @@ std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logit
   std::vector<std::vector<int32_t>> rows(feeds.size());
   for (size_t i = 0; i < feeds.size(); ++i) {
     const Feed& feed = feeds[i];
-    const int n = static_cast<int>(feed.tokens.size());
+    const int n = static_cast<int>(feed.tokens.size()), begin = feed.sequence->token_count();
+    if (feed.record != nullptr) press::expect_step(*feed.record, shape_.n_layers, {begin, begin + n});
     if (!feed.sequence->append_text(feed.tokens))
       throw Error{Code::pool_too_small, "the pool of the evaluation ran out of pages"};
     rows[i].resize(logits == Logits::all ? feed.tokens.size() : 1);
     std::iota(rows[i].begin(), rows[i].end(), n - static_cast<int>(rows[i].size()));
     step.push_back({.sequence = feed.sequence, .n_new = n, .logit_rows = rows[i], .record = feed.record});
   }
-  return runner_.run(step);
+  const std::span<const float> out = runner_.run(step);
+  for (const Feed& feed : feeds)
+    if (feed.record != nullptr) press::observe_step(pool_, *feed.sequence, false, threads_, *feed.record);
+  return out;
 }
 
 Context Workbench::read(std::span<const model::Token> tokens, const press::PressNeeds& needs) {
@@ -74,12 +78,10 @@ Context Workbench::read(std::span<const model::Token> tokens, const press::Press
                   .record = press::make_record(needs, runner_.attention(), shape_.n_layers, {0, n})};
   for (int begin = 0; begin < n; begin += options_.chunk_tokens) {
     const int end = std::min(n, begin + options_.chunk_tokens);
-    press::expect_step(context.record, shape_.n_layers, {begin, end});
     const Feed chunk{.sequence = &context.sequence,
                      .tokens = tokens.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)),
                      .record = &context.record};
     feed(std::span(&chunk, 1), Logits::last);
-    press::observe_step(pool_, context.sequence, false, threads_, context.record);
     model::free_unseen_pages(model_.hparams, context.sequence);
   }
   return context;
@@ -87,22 +89,36 @@ Context Workbench::read(std::span<const model::Token> tokens, const press::Press
 
 Compressed Workbench::compress(const Context& context, const press::PressParams& press, double ratio) {
   press::PressParams params = press;
-  params.ratio = ratio;
+  if (press::find_press(press.name).amount == press::Amount::rows)
+    params.budget = press::Budget{.ratio = ratio}.rows_kept(context.sequence.token_count(), 0);
+  else
+    params.ratio = ratio;
   params = press::complete(params);
-  const auto method = press::make_press(params);
-  Compressed result{.sequence = context.sequence.fork(), .ratio = ratio};
-  const press::CompressResult pressed = press::compress({.press = method.get(),
-                                                         .budget = params.how_much(),
+  Compressed result{.sequence = context.sequence.fork(),
+                    .ratio = ratio,
+                    .press = press::make_press(params),
+                    .budget = params.how_much()};
+  compress_again(result, context.record);
+  return result;
+}
+
+model::QueryRecord Workbench::record_next(const Compressed& cache, int n_tokens) const {
+  const int n = cache.sequence.token_count();
+  return press::make_record(cache.press->needs(), runner_.attention(), shape_.n_layers, {n, n + n_tokens});
+}
+
+void Workbench::compress_again(Compressed& cache, const model::QueryRecord& record) {
+  const press::CompressResult pressed = press::compress({.press = cache.press.get(),
+                                                         .budget = cache.budget,
                                                          .pool = &pool_,
-                                                         .sequence = &result.sequence,
-                                                         .record = &context.record,
+                                                         .sequence = &cache.sequence,
+                                                         .record = &record,
                                                          .local = runner_.attention().local,
                                                          .output_weights = output_weights_},
                                                         threads_);
   if (!pressed.uncommitted.empty())
     throw Error{Code::pool_too_small, "the pool of the evaluation has no page for compressed rows"};
-  result.bytes = resident_bytes(result.sequence);
-  return result;
+  cache.bytes = resident_bytes(cache.sequence);
 }
 
 Compressed Workbench::compress_to(const Context& context, const press::PressParams& press, double removed,

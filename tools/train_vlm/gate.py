@@ -128,19 +128,18 @@ def text_only(samples: list, seed: int) -> list:
     return [Answer(q.kind, best[q.kind] == q.answer, []) for sample in samples for q in sample.questions]
 
 
-def best_single_row(model, tokenizer, samples, drops: Drops) -> tuple:
-    """Accuracy with one row of the picture left, the best of all places; on few pictures, as each place is a run"""
+def best_single_row(model, tokenizer, samples, drops: Drops) -> int:
+    """The place whose row tells most when no other is left; on few pictures, as each place is a run"""
     shares = []
     for at in range(drops.n_patches):
-        def drop(sample, _, at=at):
-            return drops.none_but(sample, [at])
-        shares.append(percent(answers(model, tokenizer, samples, drop)))
-    return max(shares), int(np.argmax(shares))
+        shares.append(percent(answers(model, tokenizer, samples, lambda sample, _, at=at: drops.none_but(sample, [at]))))
+    return int(np.argmax(shares))
 
 
-def one_cell_questions(samples: list) -> list:
-    return [dataclasses.replace(sample, questions=[q for q in sample.questions if q.kind in ("cell", "color")])
-            for sample in samples]
+def filled_cell_questions(samples: list) -> list:
+    """Of one cell that holds something: "empty" is also what a model should say that sees no rows of a cell."""
+    return [dataclasses.replace(sample, questions=[q for q in sample.questions if q.kind in ("cell", "color")
+                                                   and sample.cells[q.cells[0]].what]) for sample in samples]
 
 
 def scaled(samples: list, tokens: int) -> list:
@@ -178,14 +177,14 @@ def conditions(model, tokenizer, samples, few, seed: int) -> bool:
     table("one picture", {name: tally(found) for name, found in runs.items()})
 
     blind = percent(runs["blind"])
-    single = one_cell_questions(samples)
+    single = [sample for sample in filled_cell_questions(samples) if sample.questions]
     whole, asked, other = (answers(model, tokenizer, single, drop)
                            for drop in (None, drops.asked_cell, drops.other_cell))
     known = [i for i, answer in enumerate(whole) if answer.right]
     broken = 100 * sum(not asked[i].right for i in known) / max(len(known), 1)
     changed = 100 * sum(other[i].tokens != whole[i].tokens for i in range(len(whole))) / len(whole)
-    best, at = best_single_row(model, tokenizer, few, drops)
-    blind_few = percent(answers(model, tokenizer, [without_pictures(sample) for sample in few]))
+    at = best_single_row(model, tokenizer, few, drops)  # chosen on other pictures than it is measured on
+    best = percent(answers(model, tokenizer, samples, lambda sample, _: drops.none_but(sample, [at])))
     cost = percent(runs["whole"]) - percent(runs["random 0.8"])
     print("\n| condition | % | wanted | holds |\n|---|---|---|---|")
     off = abs(percent(runs["no rows"]) - blind)
@@ -193,7 +192,7 @@ def conditions(model, tokenizer, samples, few, seed: int) -> bool:
     verdict.line("asked cell's rows dropped: right answers that break", broken, broken >= 80, "at least 80")
     verdict.line("another cell's rows dropped: answers that change", changed, changed <= 5, "at most 5")
     verdict.line("80 % of rows dropped at random cost", cost, cost >= 20, "at least 20")
-    verdict.line(f"best single row (place {at}), above blind", best - blind_few, best <= blind_few + 10, "at most 10")
+    verdict.line(f"best single row (place {at}), above blind", best - blind, best <= blind + 10, "at most 10")
     return verdict.failed
 
 
@@ -224,8 +223,9 @@ def main() -> None:
         model.to("cuda")
     tokenizer = Tokenizer(model.reader)
     samples = [grid_sample((options.seed, HELD_OUT, 5, number), FACTS) for number in range(options.pictures)]
+    few = [grid_sample((options.seed, HELD_OUT, 7, number), {"cell": 6}) for number in range(8)]
     sets = [set_sample((options.seed, HELD_OUT, 6, number), SETS, 8) for number in range(options.pictures // 2)]
-    failed = conditions(model, tokenizer, samples, samples[:12], options.seed)
+    failed = conditions(model, tokenizer, samples, few, options.seed)
     several_pictures(model, tokenizer, sets, options.seed)
     sys.exit(1 if failed else 0)
 

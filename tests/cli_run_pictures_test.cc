@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "child.h"
 #include "image/testing/encoders.h"
+#include "model/testing/tiny_adapter.h"
 #include "model/testing/tiny_mmproj.h"
 #include "model/testing/tiny_model.h"
 #include "serve_child.h"
@@ -66,6 +68,54 @@ TEST_F(CliPictures, WhatIsWrongIsSaid) {
       run_fastcache({"run", "-m", file("text.gguf"), "--image", file("a.png"), "what?"});
   EXPECT_NE(blind.exit_code, 0);
   EXPECT_THAT(blind.err, HasSubstr("--mmproj"));
+}
+
+TEST_F(CliPictures, AnAdapterChangesWhatIsSaidOfThem) {
+  const std::string lora = file("adapter.gguf");
+  model::test_support::write_tiny_adapter(lora, {.context_length = 2048}, {});
+  const ChildResult without = run({"--image", file("a.png"), "what is this?"});
+  const ChildResult with = run({"--image", file("a.png"), "--lora", lora, "what is this?"});
+  EXPECT_EQ(with.exit_code, 0) << with.err;
+  EXPECT_NE(with.out, without.out);
+  expect_refused({"--image", file("a.png"), "--lora", file("text.gguf"), "what?"}, Code::invalid_model,
+                 "general.type");
+  expect_refused({"--image", file("a.png"), "--lora", file("none.gguf"), "what?"}, Code::not_found,
+                 "none.gguf");
+  const std::vector<std::vector<std::string>> blind{
+      {"run", "-m", file("text.gguf"), "--image", file("a.png"), "--lora", lora, "what?"},
+      {"serve", "-m", file("text.gguf"), "--lora", lora}};
+  for (const auto& arguments : blind) {
+    const ChildResult result = run_fastcache(arguments);
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_THAT(result.err, HasSubstr("--mmproj"));
+  }
+}
+
+// Named in a configuration file; text is answered as by a server without it.
+TEST_F(CliPictures, AnAdapterIsServed) {
+  model::test_support::write_tiny_adapter(file("adapter.gguf"), {.context_length = 2048}, {});
+  const auto configure = [&](const char* name, const std::string& more) {
+    write(name, "[serve]\nmodel = \"" + file("text.gguf") + "\"\nmmproj = \"" + file("mmproj.gguf") + "\"\n" +
+                    more);
+  };
+  configure("plain.toml", "");
+  configure("lora.toml", "lora = \"" + file("adapter.gguf") + "\"\n");
+  test_support::ServerChild plain({"--config", file("plain.toml")}), adapted({"--config", file("lora.toml")});
+  const auto ask = [&](test_support::ServerChild& server, const std::string& content) {
+    const auto reply = test_support::ask(
+        server.port(), "POST", "/v1/chat/completions",
+        R"({"max_tokens": 12, "temperature": 0, "messages": [{"role": "user", "content": )" + content + "}]}",
+        "Content-Type: application/json\r\n");
+    EXPECT_EQ(reply.status, 200) << reply.body;
+    return nlohmann::json::parse(reply.body)["choices"].dump();
+  };
+  const std::string seen = R"([{"type": "image_url", "image_url": {"url": ")" +
+                           server::test_support::data_url(png_) +
+                           R"("}}, {"type": "text", "text": "what?"}])";
+  plain.wait_until_ready();
+  adapted.wait_until_ready();
+  EXPECT_EQ(ask(plain, R"("what?")"), ask(adapted, R"("what?")"));
+  EXPECT_NE(ask(plain, seen), ask(adapted, seen));
 }
 
 TEST_F(CliPictures, Served) {

@@ -51,7 +51,7 @@ class RawBench {
                .bytes = pool_bytes,
                .types = {options.kv_type},
                .touch = true}),
-        runner_(model.hparams, *model.family, pool_, compute) {
+        runner_(model.hparams, *model.family, pool_, compute, options.lora) {
     runner_.set_profiling(options.profile);
   }
 
@@ -150,10 +150,11 @@ class RawBench {
         budget -= static_cast<int>(n);
         const bool complete = done == prompts[s].size();
         last_row[s] = static_cast<int32_t>(n) - 1;
-        step.push_back({.sequence = &sequences[s],
-                        .n_new = static_cast<int>(n),
-                        .logit_rows = complete ? std::span<const int32_t>(&last_row[s], 1)
-                                               : std::span<const int32_t>()});
+        step.push_back(
+            {.sequence = &sequences[s],
+             .n_new = static_cast<int>(n),
+             .logit_rows = complete ? std::span<const int32_t>(&last_row[s], 1) : std::span<const int32_t>(),
+             .adapted = options_.lora != nullptr});
         if (budget == 0) flush();
       }
     }
@@ -169,7 +170,10 @@ class RawBench {
       step.clear();
       for (size_t s = 0; s < sequences.size(); ++s) {
         append(sequences[s], std::span(&next[s], 1));
-        step.push_back({.sequence = &sequences[s], .n_new = 1, .logit_rows = std::span(&kFirstRow, 1)});
+        step.push_back({.sequence = &sequences[s],
+                        .n_new = 1,
+                        .logit_rows = std::span(&kFirstRow, 1),
+                        .adapted = options_.lora != nullptr});
       }
       const std::span<const float> logits = runner_.run(step);
       for (size_t s = 0; s < sequences.size(); ++s)

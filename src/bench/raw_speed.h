@@ -22,6 +22,7 @@ struct RawBenchOptions {
   int repeats = 3;
   int decode_tokens = 64;  // decode steps per repeat
   bool profile = false;
+  const model::LoraAdapter* lora = nullptr;  // all rows are computed with it; null: none is
   std::function<void(const std::string&)> progress = [](const std::string&) {};
 };
 

@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/json_file.h"
 #include "cli/options.h"
+#include "model/lora_adapter.h"
 #include "model/models.h"
 
 namespace fastcache::cli {
@@ -29,6 +30,7 @@ struct BenchOptions {
   int repeats = 3;
   int decode_tokens = 64;
   bool profile = false;
+  std::string lora;
   bool kernels = false;
   bool serving = false;  // --requests was given
   bench::ServingOptions requests;
@@ -156,6 +158,8 @@ int run(BenchOptions options) {
   const kv::KvType kv_type = kv::parse_kv_type(options.model.kv_type);
   ComputePool compute(options.model.threads);
   const model::LoadedModel model(model::find_model(options.model.model).string(), compute);
+  const auto lora =
+      options.lora.empty() ? nullptr : std::make_unique<model::LoraAdapter>(options.lora, model.hparams);
   const bench::RawBenchOptions raw{
       .kv_type = kv_type,
       .pool_bytes = options.whole_pool ? options.model.pool_bytes : 0,
@@ -163,6 +167,7 @@ int run(BenchOptions options) {
       .repeats = options.repeats,
       .decode_tokens = options.decode_tokens,
       .profile = options.profile,
+      .lora = lora.get(),
       .progress = [](const std::string& what) { std::fprintf(stderr, "%s\n", what.c_str()); }};
   const bench::RawBenchResults results = run_raw_bench(model, compute, options.cases, raw);
   if (options.json_path != "-") print_table(results);
@@ -192,6 +197,8 @@ void add_bench_command(CLI::App& program, int& exit_code) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   command->add_flag("--profile", options->profile, "time of each operation");
+  command->add_option("--lora", options->lora,
+                      "GGUF file with a LoRA adapter that everything is computed with");
   command->add_flag("--kernels", options->kernels,
                     "each kernel alone, as a share of what the machine can do");
   add_serving_options(*command, options->requests);

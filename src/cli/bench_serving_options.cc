@@ -14,8 +14,8 @@ constexpr std::array kEngineOptions{"--press",      "--ratio",       "--budget",
                                     "--itl-target", "--max-running", "--no-prefix-cache"};
 // Of the program's own model and engine, which a server has by itself.
 constexpr std::array kLocalOptions{"--threads", "--pool", "--kv-type", "--chunk", "--repeat"};
-constexpr std::array kKernelOptions{"--prefill",       "--decode-depth", "--batch",
-                                    "--decode-tokens", "--profile",      "--kernels"};
+constexpr std::array kKernelOptions{"--prefill", "--decode-depth", "--batch", "--decode-tokens",
+                                    "--profile", "--kernels",      "--lora"};
 
 void add_load_options(CLI::App& command, bench::ServingLoad& load) {
   const auto add = [&](const char* name, auto& value, const char* help) {

@@ -50,7 +50,8 @@ EngineOptions engine_of(const RunOptions& options) {
           .threads = options.model.threads,
           .step_tokens = options.model.chunk_tokens,
           .prefix_cache = false,
-          .mmproj = options.mmproj};
+          .mmproj = options.mmproj,
+          .lora = options.lora};
 }
 
 // Wakes the reader of an answer; Ctrl-C, which wakes nobody, is looked for now and then.

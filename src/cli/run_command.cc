@@ -74,8 +74,11 @@ void add_run_command(CLI::App& program, int& exit_code) {
                        "png, jpeg, webp or gif file that the prompt is about; can be given more than once")
           ->allow_extra_args(false)
           ->excludes(raw);
-  command->add_option("--mmproj", options->mmproj, "GGUF file with the model's vision encoder, for --image")
-      ->needs(images);
+  CLI::Option* mmproj =
+      command
+          ->add_option("--mmproj", options->mmproj, "GGUF file with the model's vision encoder, for --image")
+          ->needs(images);
+  command->add_option("--lora", options->lora, "GGUF file with a LoRA adapter, for --image")->needs(mmproj);
   command->add_option("-n,--max-tokens", options->max_tokens, "longest answer, in tokens")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 30));

@@ -32,8 +32,14 @@ void add_seconds(CLI::App& command, const char* name, int64_t& ms, const char* h
 void add_model_options(CLI::App& command, EngineOptions& engine) {
   command.add_option("-m,--model", engine.model,
                      "GGUF file, or a name that `fastcache models` lists [the embedded model]");
-  command.add_option("--mmproj", engine.mmproj,
-                     "GGUF file with the model's vision encoder: requests may bring pictures then");
+  CLI::Option* mmproj =
+      command.add_option("--mmproj", engine.mmproj,
+                         "GGUF file with the model's vision encoder: requests may bring pictures then");
+  command
+      .add_option("--lora", engine.lora,
+                  "GGUF file with a LoRA adapter for requests that hold pictures; answers to text stay as "
+                  "they are")
+      ->needs(mmproj);
   add_bytes(command, "--image-cache", engine.image_cache_bytes,
             "embeddings kept of pictures that were seen before");
   command.add_option("-t,--threads", engine.threads, "compute threads, 0 = one per core")

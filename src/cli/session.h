@@ -21,6 +21,7 @@ struct RunOptions {
   bool has_prompt = false;
   std::string system;
   std::string mmproj;               // path of a vision encoder
+  std::string lora;                 // path of an adapter for requests with pictures
   std::vector<std::string> images;  // paths of the pictures that the prompt is about
   int max_tokens = 512;
   bool raw = false;

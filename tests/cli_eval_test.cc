@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using test_support::ChildResult;
 using test_support::run_fastcache;
+using test_support::TerminalChild;
 
 class CliEval : public testing::Test {
  protected:
@@ -39,7 +40,8 @@ class CliEval : public testing::Test {
   }
 
   // On two texts with one press; what `more` says replaces that.
-  static ChildResult eval(const std::vector<std::string>& more) {
+  static ChildResult eval(const std::vector<std::string>& more) { return run_fastcache(arguments(more)); }
+  static std::vector<std::string> arguments(const std::vector<std::string>& more) {
     const std::vector<std::pair<std::string, std::string>> standard{
         {"-m", file("tiny.gguf")},       {"--data", file("data")}, {"--context", "400"},
         {"--continuation", "40"},        {"--documents", "2"},     {"--examples", "0"},
@@ -51,7 +53,7 @@ class CliEval : public testing::Test {
       arguments.push_back(value);
     }
     arguments.insert(arguments.end(), more.begin(), more.end());
-    return run_fastcache(arguments);
+    return arguments;
   }
   static void expect_error(Code code, const std::string& part, const std::vector<std::string>& more) {
     const ChildResult result = eval(more);
@@ -85,6 +87,19 @@ TEST_F(CliEval, JsonOnStandardOutput) {
   const nlohmann::json json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json["options"]["removed"], (std::vector<double>{0.5, 0.8}));  // of --quick
   EXPECT_EQ(json["options"]["context_tokens"], 400);                       // said besides
+}
+
+TEST_F(CliEval, InterruptKeepsWhatWasMeasured) {
+  TerminalChild child(
+      arguments({"--examples", "10000", "--lengths", "600", "--removed", "0.5", "--json", file("s.json")}));
+  child.wait_for("needle");
+  child.type("\x03");
+  child.wait_for("stopped; this is what was measured: 2 of 2 documents, 0 of 3 tasks");
+  EXPECT_EQ(child.wait_for_exit(), exit_code(Code::cancelled));
+  const nlohmann::json json = nlohmann::json::parse(read("s.json"));
+  EXPECT_EQ(json["complete"], false);
+  EXPECT_EQ(json["text"]["rows"].size(), 3u);
+  EXPECT_EQ(json["tasks"].size(), 0u);
 }
 
 TEST_F(CliEval, SaysWhatIsWrong) {

@@ -38,6 +38,9 @@ struct EngineOptions {
   double itl_target_ms = 50;            // dynamic: a running answer's next token waits no longer for prompts
   bool prefix_cache = true;
   std::string mmproj = {};  // path of a vision encoder for the model; empty: it sees no pictures
+  // Path of a LoRA adapter (GGUF) for requests that hold pictures; all others are computed as if there were
+  // none, bit by bit. Needs mmproj. Empty: there is none.
+  std::string lora = {};
   size_t image_cache_bytes = size_t{256} << 20;  // embeddings of pictures that were seen before
 };
 

@@ -6,11 +6,13 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/eval_vision.h"
+#include "cli/interrupt.h"
 #include "cli/json_file.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
 #include "eval/evaluate.h"
+#include "eval/figures.h"
 #include "eval/report_html.h"
 #include "eval/report_json.h"
 #include "eval/report_table.h"
@@ -78,13 +80,19 @@ int run(const EvalCommand& command, const eval::EvalOptions& options) {
   eval::EvalResult result;
   {
     ProgressBar bar;
-    result = eval::evaluate(model, compute, options,
-                            [&](int done, int of, const std::string& what) { bar.show(done, of, what); });
+    const Interrupt interrupt(Interrupt::Second::ends_the_program);
+    result = eval::evaluate(model, compute, options, [&](int done, int of, const std::string& what) {
+      bar.show(done, of, what);
+      return !interrupt.requested();
+    });
   }
   if (command.json_path != "-") print_now(eval::report_table(result));
   if (!command.json_path.empty()) write_json(eval::report_json(result), command.json_path);
   if (!command.html_path.empty()) write_text(eval::report_html(result, chart_js), command.html_path);
   if (!command.markdown_path.empty()) write_text(eval::report_markdown(result), command.markdown_path);
+  if (!eval::is_complete(result))
+    return report(fmt::format("stopped; this is what was measured: {}", eval::how_far(result)),
+                  Code::cancelled);
   return 0;
 }
 

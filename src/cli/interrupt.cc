@@ -26,12 +26,13 @@ void on_interrupt(int) {
 
 }  // namespace
 
-Interrupt::Interrupt() {
+Interrupt::Interrupt(Second second) {
   if (pipe2(wake_pipe.data(), O_CLOEXEC | O_NONBLOCK) != 0)
     throw Error{Code::io, "no pipe to wait for Ctrl-C: too many open files?"};
   interrupted = 0;
   struct sigaction action = {};
   action.sa_handler = on_interrupt;
+  if (second == Second::ends_the_program) action.sa_flags = SA_RESETHAND;
   sigaction(SIGINT, &action, nullptr);
 }
 

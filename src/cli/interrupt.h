@@ -7,7 +7,8 @@ namespace fastcache::cli {
 // Catches SIGINT for the life of the object. At most one at a time; main thread.
 class Interrupt {
  public:
-  Interrupt();  // throws Error (io)
+  enum class Second { is_caught, ends_the_program };      // the second Ctrl-C, and those behind it
+  explicit Interrupt(Second second = Second::is_caught);  // throws Error (io)
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;

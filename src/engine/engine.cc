@@ -32,6 +32,17 @@ std::unique_ptr<model::VisionEncoder> open_vision(const EngineOptions& options,
   return std::make_unique<model::VisionEncoder>(options.mmproj, model.vocab, model.hparams.n_embd);
 }
 
+std::unique_ptr<model::LoraAdapter> open_lora(const EngineOptions& options, const model::LoadedModel& model) {
+  if (options.lora.empty()) return nullptr;
+  if (options.mmproj.empty()) {
+    throw Error{Code::bad_request,
+                fmt::format("the adapter {} is for requests with pictures, but there is no vision encoder: "
+                            "name its file too (--mmproj)",
+                            options.lora)};
+  }
+  return std::make_unique<model::LoraAdapter>(options.lora, model.hparams);
+}
+
 // Of a step's time, while answers run, that pictures may take; the rest of the target is the step's own.
 constexpr double kEncodeShare = 0.25;
 constexpr double kEncodeAlone_ms = 50;  // while none run: then arrivals are looked for
@@ -74,6 +85,7 @@ Engine::Impl::Impl(const EngineOptions& options)
       compute(options.threads),
       model(model::find_model(options.model).string(), compute),
       vision(open_vision(options, model)),
+      lora(open_lora(options, model)),
       facts(model_facts(model, kv_type, vision != nullptr)),
       pool({.head_dim = model.hparams.head_dim,
             .bytes = options.pool_bytes,
@@ -86,7 +98,8 @@ Engine::Impl::Impl(const EngineOptions& options)
             .prefix_cache = options.prefix_cache,
             .policy = options.policy,
             .itl_target_ms = options.itl_target_ms,
-            .scheduler = {}},
+            .scheduler = {},
+            .lora = lora.get()},
            steady_ms) {
   if (vision != nullptr)
     encoding = std::make_unique<engine::EncodeStage>(*vision, options.image_cache_bytes, [this] { wake(); });

@@ -34,6 +34,7 @@ struct Engine::Impl {
   ComputePool compute;  // engine thread, once it runs
   const model::LoadedModel model;
   const std::unique_ptr<model::VisionEncoder> vision;  // null: the model sees no pictures
+  const std::unique_ptr<model::LoraAdapter> lora;      // of requests with pictures, or null
   const ModelFacts facts;
   const model::ChatTools chat_tools{model.vocab, model.chat_template};
   kv::PagePool pool;      // engine thread

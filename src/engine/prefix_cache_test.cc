@@ -76,7 +76,9 @@ TEST_F(PrefixCacheTest, NothingCrossesNamespaces) {
   remember(kPressed, tokens);
   for (const PrefixNamespace& other :
        {PrefixNamespace{"b", ""}, PrefixNamespace{"", "a"}, PrefixNamespace{"", ""},
-        PrefixNamespace{"a", "keep{ratio=0.6}"}, PrefixNamespace{"akeep{ratio=0.5}", ""}}) {
+        PrefixNamespace{"a", "keep{ratio=0.6}"}, PrefixNamespace{"akeep{ratio=0.5}", ""},
+        PrefixNamespace{"a", "", "lora"}, PrefixNamespace{"a", "keep{ratio=0.5}", "lora"},
+        PrefixNamespace{"a", "", "keep{ratio=0.5}"}, PrefixNamespace{"", "", "a"}}) {
     EXPECT_EQ(hit(other, tokens), 0) << other.tenant_salt << "|" << other.press;
     EXPECT_NE(hash_of(other, prefix_hash), hash_of(kPlain, prefix_hash));
     EXPECT_NE(hash_of(other, prefix_hash), hash_of(kPressed, prefix_hash));

@@ -22,10 +22,11 @@ Hash128 prefix_hash(std::span<const std::byte> bytes) { return hash128(bytes); }
 
 Hash128 hash_of(const PrefixNamespace& name, PrefixHash hash) {
   std::vector<std::byte> bytes;
-  const size_t salt_bytes = name.tenant_salt.size();  // so that text cannot move from one to the other
-  push_bytes(bytes, std::as_bytes(std::span{&salt_bytes, 1}));
-  push_bytes(bytes, std::as_bytes(std::span{name.tenant_salt}));
-  push_bytes(bytes, std::as_bytes(std::span{name.press}));
+  for (const std::string* part : {&name.tenant_salt, &name.adapter, &name.press}) {
+    const size_t n = part->size();  // so that text cannot move from one to the next
+    push_bytes(bytes, std::as_bytes(std::span{&n, 1}));
+    push_bytes(bytes, std::as_bytes(std::span{*part}));
+  }
   return hash(bytes);
 }
 

@@ -13,11 +13,13 @@
 
 namespace fastcache::engine {
 
-// Who may share with whom. Nothing crosses: two tenants (salts) never see each other's prefixes, and rows
-// that one press made (its name and all its parameters) never answer for another's or for plain rows.
+// Who may share with whom. Nothing crosses: two tenants (salts) never see each other's prefixes, rows that
+// one press made (its name and all its parameters) never answer for another's or for plain rows, and rows
+// computed with an adapter never for others.
 struct PrefixNamespace {
   std::string tenant_salt;
-  std::string press;  // canonical text; empty: rows as the model computed them
+  std::string press;         // canonical text; empty: rows as the model computed them
+  std::string adapter = {};  // digest of the adapter's file; empty: computed without one
   auto operator<=>(const PrefixNamespace&) const = default;
 };
 

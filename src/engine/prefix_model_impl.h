@@ -16,7 +16,8 @@ constexpr size_t kMaxLiveSequences = 5;
 constexpr int kTokenNobodyUses = 77;
 
 inline const std::vector<PrefixNamespace>& model_names() {
-  static const std::vector<PrefixNamespace> names = {{"a", ""}, {"a", "p"}, {"b", "p"}, {"a", "p{x=1}"}};
+  static const std::vector<PrefixNamespace> names = {{"a", ""},       {"a", "p"},     {"b", "p"},
+                                                     {"a", "p{x=1}"}, {"a", "", "l"}, {"a", "p", "l"}};
   return names;
 }
 

@@ -29,7 +29,7 @@ inline Tokens text_of(int n, int32_t first_id) {
 // [tokens]: the content of each token's row; depends on all tokens up to it.
 inline std::vector<uint32_t> row_ids(const PrefixNamespace& name, const Tokens& tokens,
                                      const Digests& digests) {
-  const std::string who = name.tenant_salt + "|" + name.press;
+  const std::string who = name.tenant_salt + "|" + name.press + "|" + name.adapter;
   uint64_t story = hash64(std::as_bytes(std::span{who}));
   std::vector<uint32_t> ids;
   for (const kv::Token& token : tokens) {

@@ -48,6 +48,7 @@ struct RequestState {
   std::vector<PictureState> pictures;
   std::vector<Hash128> image_digests;  // of the pictures
   int n_embd = 0;                      // width of an embedding
+  bool adapted = false;                // computed with the engine's adapter; the step loop says so
   bool grids_are_whole = false;        // patches of a picture see each other: fed in one step
   int max_tokens = 1;
   int n = 1;

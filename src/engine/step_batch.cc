@@ -168,7 +168,8 @@ bool StepLoop::run_batch(const std::vector<BatchItem>& items) {
          .n_new = n_new,
          .logit_rows = wants_token ? std::span<const int32_t>(&last_row, 1) : std::span<const int32_t>(),
          .record = answer.second_pass != nullptr ? &answer.second_pass->record : answer.record.get(),
-         .embeddings = embeddings[batch.size()]});
+         .embeddings = embeddings[batch.size()],
+         .adapted = answer.request->adapted});
     batch.push_back(&answer);
     if (wants_token) add_samples(answer, n_logit_rows++, samples);
   }

@@ -18,7 +18,7 @@ StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::Pa
       now_ms_(std::move(now_ms)),
       shape_(model::cache_shape(model.hparams, kv_type)),
       output_weights_(model.family->output_weights()),
-      runner_(model.hparams, *model.family, pool_, compute),
+      runner_(model.hparams, *model.family, pool_, compute, options.lora),
       cache_(pool_, shape_),
       scheduler_(options.scheduler, make_policy(options.policy, {.itl_target_ms = options.itl_target_ms})) {
   if (options.step_tokens < 2 || options.max_running < 1) {
@@ -28,7 +28,16 @@ StepLoop::StepLoop(const model::LoadedModel& model, ComputePool& compute, kv::Pa
   }
 }
 
+// Whoever has a picture, anywhere, is computed with the adapter from its first token to its last: its rows
+// are others than those of the same tokens without one.
+void StepLoop::choose_adapter(RequestState& request) const {
+  if (options_.lora == nullptr || !request.has_pictures()) return;
+  request.adapted = true;
+  request.plain_rows.adapter = request.compressed_rows.adapter = to_hex(options_.lora->digest());
+}
+
 void StepLoop::add(std::unique_ptr<RequestState> request) {
+  choose_adapter(*request);
   request->answers_left = request->n;
   request->number = next_number_++;
   Sampler sampler = std::move(*request->sampler);

@@ -29,6 +29,7 @@ struct StepLoopOptions {
   std::string policy = "dynamic";
   double itl_target_ms = PolicyConfig{}.itl_target_ms;
   SchedulerConfig scheduler;
+  const model::LoraAdapter* lora = nullptr;  // of requests with pictures; outlives the loop
 };
 
 class StepLoop {
@@ -69,6 +70,8 @@ class StepLoop {
   int cached_tokens(const AnswerState& answer, bool& compressed) const;
   int rows_at_most(const AnswerState& answer) const;
   int64_t pages_at_most(const AnswerState& answer) const;
+
+  void choose_adapter(RequestState& request) const;
 
   // Carrying out a plan (step_loop.cc).
   void end_cancelled();

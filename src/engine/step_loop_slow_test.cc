@@ -23,6 +23,7 @@ void run_schedules(LoopModel& model, uint64_t n_schedules, const ScheduleSizes& 
   EXPECT_GT(counts.cached_tokens, 0);
   EXPECT_GT(counts.compressions, 0);
   EXPECT_GT(counts.decode_compressions, 0);
+  EXPECT_GT(counts.quantizations, 0);
   EXPECT_GT(counts.forks, 0);
   EXPECT_GT(counts.cancelled, 0);
   EXPECT_EQ(counts.deadlines > 0, sizes.deadlines);

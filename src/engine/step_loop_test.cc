@@ -27,6 +27,7 @@ TEST(StepLoop, RandomSchedulesGiveTheTokensOfEachRequestAlone) {
   EXPECT_GT(counts.cached_tokens, 0);
   EXPECT_GT(counts.compressions, 0);
   EXPECT_GT(counts.decode_compressions, 0);
+  EXPECT_GT(counts.quantizations, 0);
   EXPECT_GT(counts.forks, 0);
 }
 

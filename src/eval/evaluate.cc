@@ -38,6 +38,25 @@ void check_context(const model::HParams& hparams, const EvalOptions& options) {
                                                       length, hparams.context_length)};
 }
 
+// A press that comes again during decoding must do so, or it is the one that it wraps under another name.
+void check_decoding(const std::vector<Method>& methods, const EvalOptions& options) {
+  for (const Method& method : methods) {
+    if (method.every == 0) continue;
+    if (options.documents == 0)
+      refuse(fmt::format("press '{}' is measured on texts that go on; --documents must be 1 or more",
+                         method.name));
+    if (method.every >= options.continuation_tokens)
+      refuse(fmt::format("press '{}' comes again behind {} tokens; --continuation {} must be above that",
+                         method.name, method.every, options.continuation_tokens));
+  }
+}
+
+// Answers to tasks are short: compression during decoding would be that of the prompt alone.
+std::vector<Method> methods_for_tasks(std::vector<Method> methods) {
+  std::erase_if(methods, [](const Method& method) { return method.every > 0; });
+  return methods;
+}
+
 std::vector<TokenText> find_texts(const model::Vocab& vocab, const EvalOptions& options) {
   TextWish wish{.n = options.documents,
                 .min_tokens = options.context_tokens + options.continuation_tokens + 1,
@@ -98,18 +117,23 @@ EvalResult evaluate(const model::LoadedModel& model, ComputePool& threads, const
       {.n_layers = model.hparams.n_layers, .output_weights = !model.family->output_weights().empty()},
       options.seed);
   needs_of(methods);
-  progress(0, 1, "looking for texts");
-  const std::vector<TokenText> texts = find_texts(model.vocab, options);
-  Workbench bench(model, threads, bench_options(options));
+  check_decoding(methods, options);
   EvalResult result{.options = options,
                     .model = model.hparams.name,
                     .cpu = cpu_features().model_name,
                     .isa = isa_name(selected_isa()),
-                    .threads = threads.n_threads()};
+                    .threads = threads.n_threads(),
+                    .n_documents = options.documents,
+                    .n_tasks = task_count(options)};
+  if (!progress(0, 1, "looking for texts")) return result;
+  const std::vector<TokenText> texts = find_texts(model.vocab, options);
+  Workbench bench(model, threads, bench_options(options));
   const size_t n_texts = std::min(texts.size(), static_cast<size_t>(options.documents));
+  result.n_documents = static_cast<int>(n_texts);
   if (n_texts > 0)
     result.text = measure_text(bench, methods, std::span(texts).first(n_texts), options, progress);
-  if (options.examples > 0) result.tasks = measure_tasks(bench, methods, texts, options, progress);
+  if (options.examples > 0 && result.text.documents.size() == n_texts)
+    result.tasks = measure_tasks(bench, methods_for_tasks(methods), texts, options, progress);
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return result;
 }

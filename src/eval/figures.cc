@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/log.h"
+
 namespace fastcache::eval {
 namespace {
 
@@ -34,6 +36,7 @@ TextFigures text_figures(const TextResult& text, const TextRow& row, uint64_t se
           .kl = mean_of(row.kl),
           .top1 = mean_of(row.top1),
           .perplexity = perplexity(row.nll),
+          .peak_of_full = sum(row.resident.peak_bytes) / sum(text.full_peak_bytes),
           .resident = resident_figures(row.resident, text.full_bytes)};
 }
 
@@ -50,6 +53,24 @@ double full_share(const TaskResult& task, Measure measure) {
 }
 
 bool is_counted(const TaskResult& task, Measure measure) { return full_share(task, measure) >= kLeastFull; }
+
+bool is_complete(const EvalResult& result) {
+  return static_cast<int>(result.text.documents.size()) == result.n_documents &&
+         static_cast<int>(result.tasks.size()) == result.n_tasks &&
+         (result.tasks.empty() ||
+          static_cast<int>(result.tasks.back().full_exact.size()) == result.options.examples);
+}
+
+std::string how_far(const EvalResult& result) {
+  std::vector<std::string> parts;
+  if (result.n_documents > 0)
+    parts.push_back(fmt::format("{} of {} documents", result.text.documents.size(), result.n_documents));
+  if (result.n_tasks > 0) parts.push_back(fmt::format("{} of {} tasks", result.tasks.size(), result.n_tasks));
+  if (!result.tasks.empty())
+    parts.push_back(fmt::format("the last with {} of {} examples", result.tasks.back().full_exact.size(),
+                                result.options.examples));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
 
 std::vector<TaskAverage> task_averages(const EvalResult& result) {
   std::vector<TaskAverage> averages;

@@ -23,6 +23,7 @@ struct TextFigures {
   // 1 - (nll - full nll) / (window nll - full nll): 1 is the full cache, 0 the first 4 and last 128 rows.
   Interval retained;
   double kl = 0, top1 = 0, perplexity = 0;
+  double peak_of_full = 0;  // the most bytes held while the text went on, of what all rows hold at its end
   ResidentFigures resident;
 };
 
@@ -41,6 +42,10 @@ enum class Measure { exact, likely };
 const char* measure_name(Measure measure);
 double full_share(const TaskResult& task, Measure measure);  // of the uncompressed model
 bool is_counted(const TaskResult& task, Measure measure);
+
+// "2 of 12 documents, 1 of 9 tasks, the last with 3 of 16 examples", without the kinds that were not wanted.
+std::string how_far(const EvalResult& result);
+bool is_complete(const EvalResult& result);
 
 // Of one method at one fraction: the mean over all examples of all counted tasks, question after the
 // compression.

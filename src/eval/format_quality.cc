@@ -14,7 +14,7 @@ bool stands_beside(const Method& method) {
 
 void add(Workbench& bench, Compressed compressed, std::span<const model::Token> continuation,
          const Reference& reference, TextRow& row) {
-  const Score found = score(bench, compressed.sequence, continuation, reference);
+  const Score found = score(bench, compressed, continuation, reference);
   row.add(compressed, found);
 }
 

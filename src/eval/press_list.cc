@@ -48,13 +48,19 @@ Method make_method(const std::string& text, const ModelGives& gives, uint64_t se
     throw Error{Code::bad_request,
                 fmt::format("press '{}': leave ratio and budget out; --removed says how much goes", text)};
   const PressRow& row = press::find_press(method.params.name);
-  if (!row.removes || row.amount != press::Amount::own)
+  const bool takes_rows = row.amount == press::Amount::rows;
+  if (!row.removes || (row.amount != press::Amount::own && !takes_rows))
     throw Error{Code::bad_request,
                 fmt::format("press '{}' takes no ratio, so it cannot be compared at the same bytes", text)};
   if (method.params.seed == 0) method.params.seed = seed;
   PressParams tried = method.params;
-  tried.ratio = 0.5;
-  method.needs = press::make_press(tried)->needs();
+  if (takes_rows)
+    tried.budget = 1;
+  else
+    tried.ratio = 0.5;
+  const auto made = press::make_press(tried);
+  method.needs = made->needs();
+  method.every = made->decode_interval();
   press::check_needs(text, method.needs, delivered(gives));
   return method;
 }

@@ -19,12 +19,13 @@ struct Method {
   std::string name;           // as the user wrote it, or as the catalogue has it
   press::PressParams params;  // parsed, without ratio and budget
   press::PressNeeds needs;
+  int every = 0;  // tokens of a continuation between compressions; 0: only the context is compressed
 };
 
 // Random and StreamingLLM come first and are always there: what every method has to beat at the same bytes.
-// texts: as press_string.h reads them, without ratio and budget. Empty: everything in the catalogue that
-// takes a ratio and that an evaluation can feed; wrappers with the press that their authors wrap. Throws
-// Error: not_found, bad_request, unsupported.
+// texts: as press_string.h reads them, without ratio and budget; decoding(...) only where it is named. Empty:
+// everything in the catalogue that takes a ratio and that an evaluation can feed; wrappers with the press
+// that their authors wrap. Throws Error: not_found, bad_request, unsupported.
 std::vector<Method> choose_methods(const std::vector<std::string>& texts, const ModelGives& gives,
                                    uint64_t seed);
 

@@ -54,6 +54,16 @@ TEST(PressList, TheWholeCatalogueByDefault) {
     EXPECT_EQ(std::find(all.begin(), all.end(), name), all.end()) << name;
 }
 
+TEST(PressList, CompressionDuringDecodingOnlyWhereItIsNamed) {
+  for (const Method& method : choose_methods({}, small_model(), 1)) EXPECT_EQ(method.every, 0) << method.name;
+  const Method method = choose_methods({"decoding(snapkv(window=20), every=7)"}, small_model(), 1).back();
+  EXPECT_EQ(method.every, 7);
+  EXPECT_EQ(method.needs.last_queries, 20);
+  EXPECT_FALSE(is_simple_baseline(method));
+  EXPECT_NE(sentence("decoding(knorm(budget=2048))", Code::bad_request).find("--removed"), std::string::npos);
+  sentence("decoding(expected_attention)", Code::unsupported);
+}
+
 TEST(PressList, SaysWhatIsWrong) {
   EXPECT_NE(sentence("snapkw", Code::not_found).find("there are none, random"), std::string::npos);
   EXPECT_NE(sentence("snapkv(ratio=0.5)", Code::bad_request).find("--removed"), std::string::npos);

@@ -44,6 +44,8 @@ Json as_json(const TextResult& text, const TextRow& row, uint64_t seed) {
             {"kl", figures.kl},
             {"top1", figures.top1},
             {"perplexity", figures.perplexity},
+            {"peak_bytes", row.resident.peak_bytes},
+            {"peak_of_full", figures.peak_of_full},
             {"nll", row.nll},
             {"kl_by_document", row.kl},
             {"top1_by_document", row.top1}};
@@ -66,8 +68,10 @@ Json as_json(const TextResult& text, uint64_t seed) {
     for (const TextRow& row : format.rows) beside.push_back(as_json(text, row, seed));
     json["formats"].push_back({{"bits", format.bits}, {"rows", std::move(beside)}});
   }
-  json["full"] = {
-      {"perplexity", perplexity(text.full_nll)}, {"nll", text.full_nll}, {"resident_bytes", text.full_bytes}};
+  json["full"] = {{"perplexity", perplexity(text.full_nll)},
+                  {"nll", text.full_nll},
+                  {"resident_bytes", text.full_bytes},
+                  {"peak_bytes", text.full_peak_bytes}};
   json["window"] = {{"perplexity", perplexity(text.window_nll)},
                     {"nll", text.window_nll},
                     {"kl", text.window_kl},
@@ -116,6 +120,8 @@ nlohmann::json report_json(const EvalResult& result) {
           {"isa", result.isa},
           {"threads", result.threads},
           {"seconds", result.seconds},
+          {"complete", is_complete(result)},
+          {"how_far", how_far(result)},
           {"options", as_json(result.options)},
           {"text", as_json(result.text, result.options.seed)},
           {"tasks", std::move(tasks)},

@@ -93,14 +93,15 @@ std::vector<std::string> matrix_notes(const std::vector<Cell>& cells, const std:
 }
 
 Table details_table() {
-  return {.head = {"press", "bytes, % of full", "asked ratio", "gain retained, %", "KL", "top-1, %",
-                   "perplexity", "on compressed"}};
+  return {.head = {"press", "bytes, % of full", "peak, % of full", "asked ratio", "gain retained, %", "KL",
+                   "top-1, %", "perplexity", "on compressed"}};
 }
 
 std::vector<std::string> details_row(const TextResult& text, const TextRow& row, uint64_t seed) {
   const TextFigures f = text_figures(text, row, seed);
   return {press_name(row.press, row.simple_baseline),
           fmt::format("{:.2f}", 100 * f.resident.of_full),
+          fmt::format("{:.2f}", 100 * f.peak_of_full),
           fmt::format("{:.3f}", f.resident.ratio),
           with_interval(f.retained),
           fmt::format("{:.3f}", f.kl),
@@ -193,6 +194,8 @@ std::vector<Section> sections_of(const EvalResult& result) {
                       .notes = {fmt::format("{}, {} threads, {}; K and V in {}; seed {}; {:.0f} s",
                                             result.cpu, result.threads, result.isa, result.options.kv_type,
                                             result.options.seed, result.seconds)}});
+  if (!is_complete(result))
+    sections.back().notes.push_back(fmt::format("Stopped before the end: {}.", how_far(result)));
   if (!result.text.documents.empty()) add_text(result.text, result.options, sections);
   for (const TaskResult& task : result.tasks)
     for (const Measure measure : {Measure::exact, Measure::likely})

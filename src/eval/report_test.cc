@@ -17,6 +17,7 @@ namespace {
 
 Resident resident(double bytes, int tokens_on_compressed) {
   return {.bytes = {bytes, bytes},
+          .peak_bytes = {bytes + 100, bytes + 300},
           .ratios = {0.5, 0.52},
           .tokens = 20,
           .tokens_on_compressed = tokens_on_compressed};
@@ -25,13 +26,16 @@ Resident resident(double bytes, int tokens_on_compressed) {
 // Two documents with gains of 1 and 3 nats; half of the bytes.
 EvalResult result() {
   EvalResult made{.options = {.removed = {0.5}, .documents = 2, .examples = 2, .lengths = {2048}},
-                  .model = "tiny <b>"};
+                  .model = "tiny <b>",
+                  .n_documents = 2,
+                  .n_tasks = 1};
   made.text = {.documents = {"one", "</script><b>two"},
                .full_nll = {1, 2},
                .window_nll = {2, 5},
                .window_kl = {1, 1},
                .window_top1 = {0.5, 0.5},
                .full_bytes = {1000, 1000},
+               .full_peak_bytes = {1200, 2000},
                .target_bytes = {{500, 500}}};
   made.text.rows = {{.press = "random",
                      .simple_baseline = true,
@@ -84,6 +88,7 @@ TEST(Figures, GainRetained) {
   EXPECT_DOUBLE_EQ(random.perplexity, std::exp(3.0));
   EXPECT_DOUBLE_EQ(random.resident.of_full, 0.5);
   EXPECT_DOUBLE_EQ(random.resident.ratio, 0.51);
+  EXPECT_DOUBLE_EQ(random.peak_of_full, 1400.0 / 3200);
   EXPECT_TRUE(random.resident.valid);
   EXPECT_DOUBLE_EQ(text_figures(made.text, made.text.rows[1], 1).retained.value, 1.0);
 }
@@ -118,6 +123,8 @@ TEST(Report, JsonHasFiguresAndSamples) {
   EXPECT_DOUBLE_EQ(row["gain_retained"]["value"], 0.25);
   EXPECT_EQ(row["nll"], (std::vector<double>{2, 4}));
   EXPECT_EQ(row["share_on_compressed"], 1.0);
+  EXPECT_EQ(row["peak_bytes"], (std::vector<double>{600, 800}));
+  EXPECT_EQ(row["peak_of_full"], 1400.0 / 3200);
   EXPECT_EQ(json["text"]["rows"][2]["valid"], false);
   EXPECT_EQ(json["tasks"][0]["counted"]["exact"], false);
   EXPECT_EQ(json["tasks"][0]["counted"]["likelihood"], true);
@@ -131,11 +138,34 @@ TEST(Report, JsonHasFiguresAndSamples) {
 TEST(Report, WithoutTextOrTasks) {
   EvalResult empty = result();
   empty.text = {};
+  empty.n_documents = 0;
   EXPECT_EQ(report_table(empty).find("Context gain"), std::string::npos);
   EXPECT_EQ(report_json(empty)["text"]["n"], 0);
   empty = result();
   empty.tasks.clear();
+  empty.n_tasks = 0;
   EXPECT_EQ(report_table(empty).find("needle"), std::string::npos);
+}
+
+TEST(Report, SaysHowFarAStoppedRunCame) {
+  EvalResult stopped = result();
+  EXPECT_TRUE(is_complete(stopped));
+  EXPECT_EQ(report_table(stopped).find("Stopped"), std::string::npos);
+  EXPECT_EQ(report_json(stopped)["complete"], true);
+  stopped.options.examples = 16;
+  stopped.n_tasks = 9;
+  const std::string far = "2 of 2 documents, 1 of 9 tasks, the last with 2 of 16 examples";
+  EXPECT_EQ(how_far(stopped), far);
+  EXPECT_FALSE(is_complete(stopped));
+  EXPECT_NE(report_table(stopped).find("Stopped before the end: " + far + "."), std::string::npos);
+  EXPECT_EQ(report_json(stopped)["complete"], false);
+  EXPECT_NE(report_html(stopped, "").find("\"how_far\":\"" + far), std::string::npos);
+  stopped.n_tasks = 1;
+  EXPECT_FALSE(is_complete(stopped));
+  EvalResult nothing{.n_documents = 12};
+  EXPECT_FALSE(is_complete(nothing));
+  EXPECT_EQ(how_far(nothing), "0 of 12 documents");
+  EXPECT_NE(report_table(nothing).find("0 of 12 documents"), std::string::npos);
 }
 
 int count(const std::string& text, const std::string& part) {

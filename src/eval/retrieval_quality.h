@@ -16,7 +16,10 @@ namespace fastcache::eval {
 
 constexpr int kMethodsAtOnce = 6;  // that answer side by side
 
-// All tasks at all lengths. A task that the uncompressed model fails is not run on compressed caches.
+int task_count(const EvalOptions& options);  // all tasks at all lengths
+
+// All of them. A task that the uncompressed model fails is not run on compressed caches. Fewer tasks than
+// task_count(), or fewer examples in the last: it was stopped, and says what those examples alone would.
 std::vector<TaskResult> measure_tasks(Workbench& bench, const std::vector<Method>& methods,
                                       std::span<const TokenText> filler, const EvalOptions& options,
                                       const Progress& progress);

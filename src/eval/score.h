@@ -25,6 +25,7 @@ struct Score {  // means over the tokens
   double top1 = 0;          // share of tokens whose likeliest successor is the reference's
   int n_tokens = 0;         // scored
   int n_on_compressed = 0;  // of them with logits from a cache that lacks rows or bits
+  size_t peak_bytes = 0;    // the most that the cache held meanwhile
 };
 
 // continuation: n + 1 tokens behind those of the sequence. All are fed but the last, and n are scored: the
@@ -33,6 +34,11 @@ struct Score {  // means over the tokens
 Reference score_reference(Workbench& bench, kv::Sequence& sequence,
                           std::span<const model::Token> continuation);
 Score score(Workbench& bench, kv::Sequence& sequence, std::span<const model::Token> continuation,
+            const Reference& reference);
+
+// The same, and where the press comes again during decoding it does so behind each so many tokens, as in the
+// engine.
+Score score(Workbench& bench, Compressed& cache, std::span<const model::Token> continuation,
             const Reference& reference);
 
 struct Softmax {

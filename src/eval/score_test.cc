@@ -6,7 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/log.h"
 #include "engine/testing/loop_model.h"
+#include "press/prefill_record.h"
+#include "press/press_string.h"
 
 namespace fastcache::eval {
 namespace {
@@ -25,15 +28,43 @@ class Scores : public testing::Test {
   // [199, n_vocab] ln p of the tokens behind the continuation's, one at a time and in double.
   std::vector<std::vector<double>> plain_log_probabilities(kv::Sequence& sequence) {
     std::vector<std::vector<double>> rows;
-    for (const model::Token& token : continuation().first(continuation().size() - 1)) {
-      const Workbench::Feed feed{.sequence = &sequence, .tokens = std::span(&token, 1)};
-      const std::span<const float> logits = bench.feed(std::span(&feed, 1), Workbench::Logits::last);
-      double sum = 0;
-      for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
-      std::vector<double>& row = rows.emplace_back();
-      for (const float logit : logits) row.push_back(static_cast<double>(logit) - std::log(sum));
-    }
+    for (const model::Token& token : continuation().first(continuation().size() - 1))
+      rows.push_back(log_probabilities(sequence, token, nullptr));
     return rows;
+  }
+  std::vector<double> log_probabilities(kv::Sequence& sequence, const model::Token& token,
+                                        model::QueryRecord* record) {
+    const Workbench::Feed feed{.sequence = &sequence, .tokens = std::span(&token, 1), .record = record};
+    const std::span<const float> logits = bench.feed(std::span(&feed, 1), Workbench::Logits::last);
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+    std::vector<double> row;
+    for (const float logit : logits) row.push_back(static_cast<double>(logit) - std::log(sum));
+    return row;
+  }
+
+  static constexpr int kRows = 60;
+  // Of the context, to that many rows a head.
+  static double to_rows(int n_tokens) { return 1.0 - (kRows + 0.5) / n_tokens; }
+
+  // One token at a time, and behind each `every` of them the press once more, as if it were for the first
+  // time. nll and peak_bytes alone.
+  Score score_by_hand(const Context& read, const press::PressParams& params, int every) {
+    const press::PressNeeds needs = bench.compress(read, params, to_rows(300)).press->needs();
+    Context held{.sequence = bench.compress(read, params, to_rows(300)).sequence, .record = {}};
+    Score score;
+    for (int i = 0; i < 199; ++i) {
+      const int n_tokens = held.sequence.token_count();
+      if (i % every == 0)
+        held.record = press::make_record(needs, read.record.attention, bench.shape().n_layers,
+                                         {n_tokens, n_tokens + std::min(every, 199 - i)});
+      const size_t at = static_cast<size_t>(i);
+      const std::vector<double> row = log_probabilities(held.sequence, continuation()[at], &held.record);
+      score.nll -= row[static_cast<size_t>(continuation()[at + 1])] / 199;
+      score.peak_bytes = std::max(score.peak_bytes, resident_bytes(held.sequence));
+      if ((i + 1) % every == 0) held.sequence = bench.compress(held, params, to_rows(n_tokens + 1)).sequence;
+    }
+    return score;
   }
 };
 
@@ -77,6 +108,45 @@ TEST_F(Scores, TheFullCacheIsItself) {
   EXPECT_NEAR(found.kl, 0, 1e-6);
   EXPECT_EQ(found.top1, 1.0);
   EXPECT_EQ(found.n_on_compressed, 0);
+}
+
+TEST_F(Scores, CompressionDuringDecodingIsAsByHand) {
+  for (const char* inner : {"knorm", "snapkv(window=8)"})
+    for (const int every : {16, 150}) {  // 150: more than one step feeds
+      SCOPED_TRACE(testing::Message() << inner << ' ' << every);
+      const press::PressParams params =
+          press::parse_press(fmt::format("decoding({}, every={})", inner, every));
+      const Context read = bench.read(context(), {.last_queries = 64});
+      kv::Sequence full = read.sequence.fork();
+      const Reference reference = score_reference(bench, full, continuation());
+      Compressed cache = bench.compress(read, params, to_rows(300));
+      const Score found = score(bench, cache, continuation(), reference);
+      const Score right = score_by_hand(read, params, every);
+      EXPECT_NEAR(found.nll, right.nll, 1e-5);
+      EXPECT_EQ(found.peak_bytes, right.peak_bytes);
+      EXPECT_EQ(found.n_on_compressed, 199);
+      const size_t rows_per_page = 16,
+                   pages = (kRows + static_cast<size_t>(every) + rows_per_page - 1) / rows_per_page;
+      EXPECT_LE(found.peak_bytes, pages * 4 * bench.pool().page_bytes());
+
+      Compressed once = bench.compress(read, press::parse_press(inner), to_rows(300));
+      EXPECT_GT(std::abs(score(bench, once, continuation(), reference).nll - found.nll), 1e-3);
+    }
+}
+
+TEST_F(Scores, APressThatDoesNotComeAgainIsTheOneItWraps) {
+  const Context read = bench.read(context(), {});
+  kv::Sequence full = read.sequence.fork();
+  const Reference reference = score_reference(bench, full, continuation());
+  Compressed wrapped = bench.compress(read, press::parse_press("decoding(knorm, every=199)"), to_rows(300));
+  Compressed alone = bench.compress(read, press::parse_press("knorm"), to_rows(300));
+  EXPECT_EQ(wrapped.bytes, alone.bytes);
+  const Score a = score(bench, wrapped, continuation(), reference),
+              b = score(bench, alone, continuation(), reference);
+  EXPECT_EQ(a.nll, b.nll);
+  EXPECT_EQ(a.kl, b.kl);
+  EXPECT_EQ(a.peak_bytes, b.peak_bytes);
+  EXPECT_EQ(resident_bytes(full), 4 * 32 * bench.pool().page_bytes());  // of 499 tokens
 }
 
 TEST(Softmax, OfLogits) {

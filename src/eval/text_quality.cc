@@ -10,6 +10,18 @@
 namespace fastcache::eval {
 namespace {
 
+TextResult empty_result(const std::vector<Method>& methods, const EvalOptions& options) {
+  TextResult result;
+  result.target_bytes.resize(options.removed.size());
+  for (const double removed : options.removed)
+    for (const Method& method : methods)
+      result.rows.push_back(
+          {.press = method.name, .simple_baseline = is_simple_baseline(method), .removed = removed});
+  if (options.presses.empty())
+    result.formats = formats_to_measure(kv::parse_kv_type(options.kv_type), methods);
+  return result;
+}
+
 // One document: everything that is measured on it.
 class DocumentRun {
  public:
@@ -19,11 +31,32 @@ class DocumentRun {
         continuation_(tokens.subspan(static_cast<size_t>(options.context_tokens))),
         context_(bench.read(tokens.first(static_cast<size_t>(options.context_tokens)), needs)) {}
 
+  // One document more in each row. go_on says whether to, before each part; false: it did not.
+  bool measure(const std::vector<Method>& methods, const EvalOptions& options,
+               const std::function<bool(const std::string& what)>& go_on, TextResult& result) {
+    add_references(result);
+    size_t row = 0;
+    for (size_t i = 0; i < options.removed.size(); ++i) {
+      const size_t target = even_bytes(bench_, options.context_tokens, options.removed[i]);
+      result.target_bytes[i].push_back(static_cast<double>(target));
+      for (const Method& method : methods) {
+        if (!go_on(fmt::format("text, {:g} % removed, {}", 100 * options.removed[i], method.name)))
+          return false;
+        add(method, target, result.rows[row++]);
+      }
+    }
+    if (!result.formats.empty() && !go_on("text, fewer bits")) return false;
+    measure_formats(bench_, context_, continuation_, reference_, methods, result.formats);
+    return true;
+  }
+
+ private:
   void add_references(TextResult& result) {
     result.full_bytes.push_back(static_cast<double>(resident_bytes(context_.sequence)));
     kv::Sequence full = context_.sequence.fork();
     reference_ = score_reference(bench_, full, continuation_);
     result.full_nll.push_back(reference_.nll);
+    result.full_peak_bytes.push_back(static_cast<double>(resident_bytes(full)));
     kv::Sequence window = bench_.window(context_, kWindowFirst, kWindowLast);
     const Score least = score(bench_, window, continuation_, reference_);
     result.window_nll.push_back(least.nll);
@@ -33,15 +66,10 @@ class DocumentRun {
 
   void add(const Method& method, size_t target_bytes, TextRow& row) {
     Compressed compressed = bench_.compress_to(context_, method.params, row.removed, target_bytes);
-    const Score found = score(bench_, compressed.sequence, continuation_, reference_);
+    const Score found = score(bench_, compressed, continuation_, reference_);
     row.add(compressed, found);
   }
 
-  void add_formats(const std::vector<Method>& methods, std::vector<FormatResult>& formats) {
-    measure_formats(bench_, context_, continuation_, reference_, methods, formats);
-  }
-
- private:
   Workbench& bench_;
   std::span<const model::Token> continuation_;
   Context context_;
@@ -62,6 +90,7 @@ void TextRow::add(const Compressed& cache, const Score& found) {
   kl.push_back(found.kl);
   top1.push_back(found.top1);
   resident.add(cache, found.n_tokens, found.n_on_compressed);
+  resident.peak_bytes.push_back(static_cast<double>(found.peak_bytes));
 }
 
 size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {
@@ -74,32 +103,18 @@ size_t even_bytes(const Workbench& bench, int n_tokens, double removed) {
 TextResult measure_text(Workbench& bench, const std::vector<Method>& methods,
                         std::span<const TokenText> texts, const EvalOptions& options,
                         const Progress& progress) {
-  TextResult result;
-  result.target_bytes.resize(options.removed.size());
-  for (const double removed : options.removed)
-    for (const Method& method : methods)
-      result.rows.push_back(
-          {.press = method.name, .simple_baseline = is_simple_baseline(method), .removed = removed});
-  if (options.presses.empty())
-    result.formats = formats_to_measure(kv::parse_kv_type(options.kv_type), methods);
+  TextResult result = empty_result(methods, options);
   const press::PressNeeds needs = needs_of(methods);
-  for (const TokenText& text : texts) {
-    const int done = static_cast<int>(result.documents.size()), of = static_cast<int>(texts.size());
-    progress(done, of, fmt::format("text {}", text.name));
-    result.documents.push_back(text.name);
+  const int of = static_cast<int>(texts.size());
+  for (int done = 0; done < of; ++done) {
+    const TokenText& text = texts[static_cast<size_t>(done)];
+    const auto go_on = [&](const std::string& what) { return progress(done, of, what); };
+    if (!go_on(fmt::format("text {}", text.name))) break;
+    TextResult with_this = result;
+    with_this.documents.push_back(text.name);
     DocumentRun run(bench, options, text.tokens, needs);
-    run.add_references(result);
-    size_t row = 0;
-    for (size_t i = 0; i < options.removed.size(); ++i) {
-      const size_t target = even_bytes(bench, options.context_tokens, options.removed[i]);
-      result.target_bytes[i].push_back(static_cast<double>(target));
-      for (const Method& method : methods) {
-        progress(done, of, fmt::format("text, {:g} % removed, {}", 100 * options.removed[i], method.name));
-        run.add(method, target, result.rows[row++]);
-      }
-    }
-    if (!result.formats.empty()) progress(done, of, "text, fewer bits");
-    run.add_formats(methods, result.formats);
+    if (!run.measure(methods, options, go_on, with_this)) break;
+    result = std::move(with_this);
   }
   return result;
 }

@@ -15,13 +15,14 @@
 
 namespace fastcache::eval {
 
-// Called before each part of the work; done and of: samples of the kind that `what` names.
-using Progress = std::function<void(int done, int of, const std::string& what)>;
+// Called before each part of the work; done and of: samples of the kind that `what` names. False: stop, and
+// leave out the sample that is not finished.
+using Progress = std::function<bool(int done, int of, const std::string& what)>;
 
 // What stays of the context for the model that has nearly none: gain is counted from there.
 constexpr int kWindowFirst = 4, kWindowLast = 128;
 
-// texts: each context_tokens + continuation_tokens + 1 tokens.
+// texts: each context_tokens + continuation_tokens + 1 tokens. Fewer documents than texts: it was stopped.
 TextResult measure_text(Workbench& bench, const std::vector<Method>& methods,
                         std::span<const TokenText> texts, const EvalOptions& options,
                         const Progress& progress);

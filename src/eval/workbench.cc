@@ -59,7 +59,8 @@ std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logit
   for (size_t i = 0; i < feeds.size(); ++i) {
     const Feed& feed = feeds[i];
     const size_t n_tokens = std::max(feed.tokens.size(), feed.placed.size());
-    const int n = static_cast<int>(n_tokens);
+    const int n = static_cast<int>(n_tokens), begin = feed.sequence->token_count();
+    if (feed.record != nullptr) press::expect_step(*feed.record, shape_.n_layers, {begin, begin + n});
     if (!(feed.placed.empty() ? feed.sequence->append_text(feed.tokens) : feed.sequence->append(feed.placed)))
       throw Error{Code::pool_too_small, "the pool of the evaluation ran out of pages"};
     rows[i].resize(logits == Logits::all ? n_tokens : 1);
@@ -70,7 +71,10 @@ std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logit
                     .record = feed.record,
                     .embeddings = feed.embeddings});
   }
-  return runner_.run(step);
+  const std::span<const float> out = runner_.run(step);
+  for (const Feed& feed : feeds)
+    if (feed.record != nullptr) press::observe_step(pool_, *feed.sequence, false, threads_, *feed.record);
+  return out;
 }
 
 Context Workbench::read(std::span<const model::Token> tokens, const press::PressNeeds& needs) {
@@ -91,14 +95,12 @@ Context Workbench::read(const model::PicturePrompt& prompt, std::span<const floa
     const auto chunk = [&](const auto& all) {
       return std::span(all).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     };
-    press::expect_step(context.record, shape_.n_layers, {begin, end});
     Feed feeds{.sequence = &context.sequence,
                .tokens = {},
                .record = &context.record,
                .placed = chunk(prompt.tokens)};
     if (!embeddings.empty()) feeds.embeddings = chunk(embeddings);
     feed(std::span(&feeds, 1), Logits::last);
-    press::observe_step(pool_, context.sequence, false, threads_, context.record);
     model::free_unseen_pages(model_.hparams, context.sequence);
   }
   return context;
@@ -106,22 +108,36 @@ Context Workbench::read(const model::PicturePrompt& prompt, std::span<const floa
 
 Compressed Workbench::compress(const Context& context, const press::PressParams& press, double ratio) {
   press::PressParams params = press;
-  params.ratio = ratio;
+  if (press::find_press(press.name).amount == press::Amount::rows)
+    params.budget = press::Budget{.ratio = ratio}.rows_kept(context.sequence.token_count(), 0);
+  else
+    params.ratio = ratio;
   params = press::complete(params);
-  const auto method = press::make_press(params);
-  Compressed result{.sequence = context.sequence.fork(), .ratio = ratio};
-  const press::CompressResult pressed = press::compress({.press = method.get(),
-                                                         .budget = params.how_much(),
+  Compressed result{.sequence = context.sequence.fork(),
+                    .ratio = ratio,
+                    .press = press::make_press(params),
+                    .budget = params.how_much()};
+  compress_again(result, context.record);
+  return result;
+}
+
+model::QueryRecord Workbench::record_next(const Compressed& cache, int n_tokens) const {
+  const int n = cache.sequence.token_count();
+  return press::make_record(cache.press->needs(), runner_.attention(), shape_.n_layers, {n, n + n_tokens});
+}
+
+void Workbench::compress_again(Compressed& cache, const model::QueryRecord& record) {
+  const press::CompressResult pressed = press::compress({.press = cache.press.get(),
+                                                         .budget = cache.budget,
                                                          .pool = &pool_,
-                                                         .sequence = &result.sequence,
-                                                         .record = &context.record,
+                                                         .sequence = &cache.sequence,
+                                                         .record = &record,
                                                          .local = runner_.attention().local,
                                                          .output_weights = output_weights_},
                                                         threads_);
   if (!pressed.uncommitted.empty())
     throw Error{Code::pool_too_small, "the pool of the evaluation has no page for compressed rows"};
-  result.bytes = resident_bytes(result.sequence);
-  return result;
+  cache.bytes = resident_bytes(cache.sequence);
 }
 
 Compressed Workbench::compress_to(const Context& context, const press::PressParams& press, double removed,

@@ -4,6 +4,7 @@
 // that are wanted. Owner: one thread.
 #pragma once
 
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -37,7 +38,9 @@ struct Context {
 struct Compressed {
   kv::Sequence sequence;
   double ratio = 0;  // that was asked of the press
-  size_t bytes = 0;  // that the fork holds, by the pool's account
+  size_t bytes = 0;  // that the fork holds behind the last compression, by the pool's account
+  std::unique_ptr<press::Press> press{};  // that did it
+  press::Budget budget{};                 // with which
 };
 
 class Workbench {
@@ -60,10 +63,16 @@ class Workbench {
 
   // With the ratio with which the fork holds as many bytes as it can of target_bytes, and at most 1 % more: a
   // method that leaves more pages half used has to remove more rows. Where it cannot come as low, the ratio
-  // with which it holds least. `press` has neither ratio nor budget; removed: the ratio to begin with.
+  // with which it holds least. `press` has neither ratio nor budget, and gets a budget of as many rows where
+  // it takes no ratio; removed: the ratio to begin with.
   Compressed compress_to(const Context& context, const press::PressParams& press, double removed,
                          size_t target_bytes);
   Compressed compress(const Context& context, const press::PressParams& press, double ratio);
+
+  // During a continuation (Press::decode_interval): what the press wants of the queries of its next n tokens,
+  // and, when they were fed with that, the compression of all rows that are held then.
+  model::QueryRecord record_next(const Compressed& cache, int n_tokens) const;
+  void compress_again(Compressed& cache, const model::QueryRecord& record);
 
   // A fork that holds the first n_first and the last n_last rows of each head alone.
   kv::Sequence window(const Context& context, int n_first, int n_last);
@@ -74,7 +83,7 @@ class Workbench {
   struct Feed {
     kv::Sequence* sequence = nullptr;
     std::span<const model::Token> tokens;  // at least one
-    model::QueryRecord* record = nullptr;
+    model::QueryRecord* record = nullptr;  // gathers what presses want of these tokens
     // In place of `tokens`, where pictures are among them; embeddings: as StepSequence has them.
     std::span<const kv::Token> placed{};
     std::span<const float* const> embeddings{};

@@ -25,6 +25,7 @@ class RandomModel {
     uint32_t id = 0;  // content: test_row(id, pair)
     bool compressed = false;
     float bias = 0.0f;
+    std::shared_ptr<const TestRow> rounded{};  // content since it lies in a quantised page
   };
   struct Rows {  // made by a press
     std::vector<float> k, v, bias;
@@ -58,6 +59,7 @@ class RandomModel {
   void keep_one();
   void keep_all();
   void replace();
+  void quantize();
   void cache();
   void uncache();
   void attach();
@@ -72,6 +74,9 @@ class RandomModel {
   static void forget(Live& live, int n_tokens);
   bool keep(Live& live, int layer, int head);
   Row make_row(Rows& rows, int token, int pair, bool with_bias);
+  static TestRow content(const Row& row, int pair);
+  void take_rounded(const Live& live, int pair, const HeadTable& old, const std::vector<int32_t>& kept,
+                    std::vector<Row>& rows);
   bool owned_alone(const HeadTable& head) const;
   void expect_reserve_kept(size_t free_before) const;  // by a commit
 
@@ -93,6 +98,7 @@ class RandomModel {
   std::vector<int64_t> done_;
   int64_t scarce_ = 0;
   int64_t injected_ = 0;
+  int64_t rounded_ = 0;
 };
 
 }  // namespace fastcache::kv

@@ -32,7 +32,8 @@ inline const std::vector<RandomModel::Operation>& RandomModel::operations() {
       {"keep_one", 8, &RandomModel::keep_one},       {"keep_all", 3, &RandomModel::keep_all},
       {"replace", 2, &RandomModel::replace},         {"cache", 3, &RandomModel::cache},
       {"uncache", 3, &RandomModel::uncache},         {"attach", 3, &RandomModel::attach},
-      {"window", 3, &RandomModel::window},           {"move", 1, &RandomModel::move}};
+      {"window", 3, &RandomModel::window},           {"move", 1, &RandomModel::move},
+      {"quantize", 6, &RandomModel::quantize}};
   return all;
 }
 
@@ -58,6 +59,7 @@ inline void RandomModel::run(int64_t n_operations) {
   live_.clear();
   cached_.clear();
   EXPECT_EQ(pool_.free_pages(), pool_.n_pages());
+  EXPECT_GT(rounded_, 0);
   check_all();
 }
 
@@ -66,7 +68,7 @@ inline std::string RandomModel::counts() const {
   for (size_t o = 0; o < done_.size(); ++o)
     text += std::string(operations()[o].name) + " " + std::to_string(done_[o]) + ", ";
   return text + "refused for scarcity " + std::to_string(scarce_) + ", by injection " +
-         std::to_string(injected_);
+         std::to_string(injected_) + ", rows rounded " + std::to_string(rounded_);
 }
 
 inline void RandomModel::refused(size_t free_before, bool scarce) {
@@ -106,7 +108,7 @@ inline void RandomModel::verify_head(const Live& live, int layer, int head) {
       const float bias = entry.extras == nullptr ? 0.0f : entry.extras->bias[in_page];
       ASSERT_EQ(bias, row.bias) << "pair " << pair << " row " << r;
       if (pick(3) != 0) continue;
-      ASSERT_EQ(stored_row({pool_.page(entry.page), in_page, entry.type}), test_row(row.id, pair))
+      ASSERT_EQ(stored_row({pool_.page(entry.page), in_page, entry.type}), content(row, pair))
           << "pair " << pair << " row " << r << " page " << entry.page;
     }
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The operations of RandomModel: each does the same to a sequence and to its reference.
+// The operations of RandomModel but those of a press: each does the same to a sequence and to its reference.
 #pragma once
 
 #include "kv/random_model_impl.h"
@@ -112,90 +112,6 @@ inline void RandomModel::release() {
   std::swap(live_[i], live_.back());
   if (pick(2) == 0) live_.back()->sequence.release();
   live_.pop_back();
-}
-
-inline void RandomModel::expect_reserve_kept(size_t free_before) const {
-  EXPECT_GE(pool_.free_pages(), std::min(free_before, pool_.reserve_pages()));
-}
-
-inline bool RandomModel::owned_alone(const HeadTable& head) const {
-  bool alone = true;
-  head.for_each_page([&](PageId page) { alone = alone && pool_.exclusive(page); });
-  return alone;
-}
-
-// A new row with contents of its own.
-inline RandomModel::Row RandomModel::make_row(Rows& rows, int token, int pair, bool with_bias) {
-  const TestRow row = test_row(next_id_, pair);
-  rows.k.insert(rows.k.end(), row.begin(), row.begin() + kTestHeadDim);
-  rows.v.insert(rows.v.end(), row.begin() + kTestHeadDim, row.end());
-  rows.bias.push_back(with_bias ? static_cast<float>(pick(3)) : 0.0f);
-  return {token, next_id_++, true, rows.bias.back()};
-}
-
-inline bool RandomModel::keep(Live& live, int layer, int head) {
-  touched_ = &live;
-  auto& rows = live.heads[layer * live.sequence.shape().n_kv_heads + head];
-  const int per_mille = pick(1001);
-  std::vector<int32_t> kept;
-  std::vector<Row> kept_rows;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    if (pick(1000) >= per_mille) continue;
-    kept.push_back(static_cast<int32_t>(r));
-    kept_rows.push_back(rows[r]);
-  }
-  const bool merges = !kept.empty() && pick(4) == 0;
-  Rows made;
-  const int first = merges ? pick(static_cast<int>(kept.size())) : 0;
-  for (size_t r = first; merges && r < kept_rows.size(); ++r)
-    kept_rows[r] = make_row(made, kept_rows[r].token, layer * live.sequence.shape().n_kv_heads + head, true);
-  const size_t free = pool_.free_pages();
-  const bool alone = owned_alone(live.sequence.table(layer, head));
-  const MergedRows merged{.first = first, .k = made.k.data(), .v = made.v.data(), .bias = made.bias.data()};
-  if (!live.sequence.keep_rows(layer, head, kept, merges ? merged : MergedRows{})) {
-    refused(free, !alone || merges);  // in place only new biases may need a page
-    return false;
-  }
-  expect_reserve_kept(free);
-  if (kept_rows.size() == rows.size() && !merges) return true;
-  for (Row& row : kept_rows) row.compressed = true;
-  rows = std::move(kept_rows);
-  return true;
-}
-
-inline void RandomModel::keep_one() { keep(any(), pick(2), pick(2)); }
-
-inline void RandomModel::keep_all() {
-  Live& live = any();
-  for (int pair = 0; pair < 4; ++pair)
-    if (!keep(live, pair / 2, pair % 2)) return;
-}
-
-inline void RandomModel::replace() {
-  Live& live = any();
-  touched_ = &live;
-  const int pair = pick(4);
-  std::vector<int32_t> tokens;
-  Rows contents;
-  std::vector<Row> rows;
-  const bool with_bias = pick(2) == 0;
-  for (size_t token = 0; token < live.tokens.size(); ++token) {
-    if (pick(3) != 0) continue;
-    tokens.push_back(static_cast<int32_t>(token));
-    rows.push_back(make_row(contents, static_cast<int>(token), pair, with_bias));
-  }
-  const NewRows made{.type = kTestTypes[pick(3)],
-                     .tokens = tokens,
-                     .k = contents.k.data(),
-                     .v = contents.v.data(),
-                     .bias = with_bias ? contents.bias.data() : nullptr};
-  const size_t free = pool_.free_pages();
-  if (live.sequence.replace_rows(pair / 2, pair % 2, made)) {
-    live.heads[pair] = std::move(rows);
-    expect_reserve_kept(free);
-  } else {
-    refused(free, true);
-  }
 }
 
 inline void RandomModel::cache() {

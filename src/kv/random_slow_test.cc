@@ -6,7 +6,7 @@
 #include <cstdio>
 
 #include "base/test_seed.h"
-#include "kv/random_model_operations.h"
+#include "kv/random_model_press.h"
 
 namespace fastcache::kv {
 

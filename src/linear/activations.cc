@@ -17,6 +17,10 @@ size_t element_of(int row, int first_channel) {
   return (block * kTileRows + static_cast<size_t>(row % kTileRows)) * kBlockChannels;
 }
 
+void scale_codes(const int8_t* codes, float scale, float* out) {
+  for (int i = 0; i < kBlockChannels; ++i) out[i] = scale * static_cast<float>(codes[i]);
+}
+
 }  // namespace
 
 InputForms& InputForms::operator|=(InputForms other) {
@@ -107,13 +111,17 @@ void Activations::set_part(int row, int first_channel, int n_channels, const flo
 void Activations::get_row(int row, float* out) const {
   const ActivationTile from = tile(row / kTileRows);
   const int r = row % kTileRows;
-  for (int i = 0; i < n_in_; ++i) {
-    const int block = i / kBlockChannels, channel = i % kBlockChannels;
-    const size_t at = element_of(row, i) + static_cast<size_t>(channel);
+  const auto row_of_block = [r](int block) {
+    return (static_cast<size_t>(block) * kTileRows + static_cast<size_t>(r)) * kBlockChannels;
+  };
+  for (int block = 0; block < n_in_ / kBlockChannels; ++block, out += kBlockChannels) {
     if (forms_.int8_blocks) {
-      out[i] = from.records[block].scales[r] * static_cast<float>(from.records[block].codes[r][channel]);
+      scale_codes(from.records[block].codes[r], from.records[block].scales[r], out);
+    } else if (forms_.bf16) {
+      const bf16_t* rounded = from.rounded + row_of_block(block);
+      for (int i = 0; i < kBlockChannels; ++i) out[i] = bf16_to_f32(rounded[i]);
     } else {
-      out[i] = forms_.bf16 ? bf16_to_f32(from.rounded[at]) : from.values[at];
+      std::memcpy(out, from.values + row_of_block(block), kBlockChannels * sizeof(float));
     }
   }
 }

@@ -34,6 +34,7 @@ struct WeightSource {
 struct ActivationTile;
 struct QuantizedSlots;
 struct KernelTable;
+class LowRank;
 
 // What packed matrices multiply with: which forms of their input must be there.
 struct InputForms {
@@ -139,6 +140,9 @@ struct MatmulArgs {
   size_t out_stride = 0;                   // in floats
   const float* residual = nullptr;         // [n_rows, out_stride]: add
   Activations* out_activations = nullptr;  // [n_rows, n_out/2]: silu_mul, gelu_mul
+  // An adapter's part, added to x W^T (and bias) of the rows that have a hidden vector; null: there is none.
+  const LowRank* low_rank = nullptr;
+  const float* const* hidden = nullptr;  // [n_rows]: A x of the row (LowRank::reduce), or null
 };
 
 // Does the tasks of one matmul; called once on each compute thread, after range.tasks was reset. Allocates

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "linear/kernels.h"
+#include "linear/low_rank.h"
 #include "linear/matmul_plan.h"
 #include "linear/packed_impl.h"
 
@@ -20,6 +21,7 @@ void check(const MatmulArgs& args) {
   [[maybe_unused]] const InputForms needed = args.weights->input_forms(), there = args.input->forms();
   assert(needed.int8_blocks <= there.int8_blocks && needed.bf16 <= there.bf16 && needed.f32 <= there.f32);
   assert(args.weights->impl().gate_up == is_gate(args.epilogue));
+  assert(args.low_rank == nullptr || (args.hidden != nullptr && args.low_rank->n_in() == args.input->n_in()));
   if (is_gate(args.epilogue)) {
     assert(args.out_activations != nullptr && args.out_activations->n_in() == args.weights->n_out() / 2);
     assert(args.out_activations->n_rows() >= args.n_rows);
@@ -86,11 +88,20 @@ class Worker {
     TileArgs to = tile_args(strip, tile);
     to.out = out;
     table_.tile[static_cast<size_t>(strip.format)](to);
-    if (args_.bias == nullptr) return;
-    for (int r = 0; r < to.n_rows; ++r) {
+    for (int r = 0; args_.bias != nullptr && r < to.n_rows; ++r) {
       for (int c = 0; c < strip.n_columns; ++c)
         out[r * kStripColumns + c] += args_.bias[strip.first_column + c];
     }
+    if (args_.low_rank != nullptr) args_.low_rank->add_strip(strip.first_column, hidden(tile), out);
+  }
+
+  std::span<const float* const> hidden(int tile) const {
+    return {args_.hidden + tile * kTileRows, static_cast<size_t>(rows_of(tile))};
+  }
+
+  bool adapts(const Strip& strip, int tile) const {
+    if (args_.low_rank == nullptr || !args_.low_rank->reaches(strip.first_column)) return false;
+    return std::ranges::any_of(hidden(tile), [](const float* row) { return row != nullptr; });
   }
 
   void plain_unit(int unit, const Task& task) const {
@@ -99,7 +110,7 @@ class Worker {
     for (int tile = task.first_tile; tile < task.end_tile; ++tile) {
       const size_t first =
           static_cast<size_t>(tile) * kTileRows * args_.out_stride + static_cast<size_t>(strip.first_column);
-      if (!straight) {
+      if (!straight || adapts(strip, tile)) {
         alignas(64) TileOut sums;
         multiply(strip, tile, sums);
         write(sums, rows_of(tile), first, strip.n_columns);

@@ -148,22 +148,25 @@ std::vector<const linear::PackedMatrix*> DenseDecoder::output_weights() const {
   return of_layers;
 }
 
-void DenseDecoder::build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const {
-  if (first_layer == 0) add_embedding(graph, context, embedding(), {.rope = &rope_});
-  for (int i = first_layer; i < end_layer; ++i) {
+void DenseDecoder::build_graph(StepGraph& graph, StepContext& context, LayerRange layers,
+                               const LoraAdapter* lora) const {
+  if (layers.first == 0) add_embedding(graph, context, embedding(), {.rope = &rope_});
+  for (int i = layers.first; i < layers.end; ++i) {
     const Layer& layer = this->layer(i);
+    const LoraLayer adds = lora_layer(lora, i);
     add_norm(graph, context, Rows::all, layer.attention_norm);
-    add_qkv(graph, context, layer.qkv, layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data());
+    add_qkv(graph, context, {layer.qkv, adds.qkv}, layer.qkv_bias.empty() ? nullptr : layer.qkv_bias.data());
     add_rope_and_store(graph, context, i, {.rope = &rope_, .q_norm = layer.q_norm, .k_norm = layer.k_norm});
     add_attention(graph, context, i);
     const bool last = i + 1 == hparams_.n_layers;
     if (last) add_keep_logit_rows(graph, context);
     const Rows rows = last ? Rows::logits : Rows::all;
-    add_attention_output(graph, context, rows, layer.output);
+    add_attention_output(graph, context, rows, {layer.output, adds.output});
     add_norm(graph, context, rows, layer.ffn_norm);
-    add_gated_ffn(graph, context, rows, layer.gate_up, linear::Epilogue::silu_mul, layer.down);
+    add_gated_ffn(graph, context, rows, {layer.gate_up, adds.gate_up}, linear::Epilogue::silu_mul,
+                  {layer.down, adds.down});
   }
-  if (end_layer < hparams_.n_layers) return;
+  if (layers.end < hparams_.n_layers) return;
   add_norm(graph, context, Rows::logits, output_norm_);
   add_logits(graph, context, head());
 }

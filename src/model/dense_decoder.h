@@ -30,7 +30,8 @@ class DenseDecoder : public Family {
   size_t weight_bytes() const override;
   std::vector<const linear::PackedMatrix*> output_weights() const override;
   // x += attention(norm(x)); x += feed-forward(norm(x)), with SiLU.
-  void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const override;
+  void build_graph(StepGraph& graph, StepContext& context, LayerRange layers,
+                   const LoraAdapter* lora) const override;
 
  protected:
   struct Layer {

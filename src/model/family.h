@@ -10,10 +10,15 @@
 #include "base/compute_pool.h"
 #include "model/gguf_file.h"
 #include "model/hparams.h"
+#include "model/lora_adapter.h"
 #include "model/step_context.h"
 #include "model/step_graph.h"
 
 namespace fastcache::model {
+
+struct LayerRange {
+  int first = 0, end = 0;
+};
 
 // Weights of one model, packed. Immutable after load, so any number of graphs may read it.
 class Family {
@@ -30,8 +35,10 @@ class Family {
   virtual std::vector<const linear::PackedMatrix*> output_weights() const { return {}; }
 
   // Appends the operations of layers [first_layer, end_layer), from tokens where it is the first, to logits
-  // where it is the last. The family must outlive the graph.
-  virtual void build_graph(StepGraph& graph, StepContext& context, int first_layer, int end_layer) const = 0;
+  // where it is the last. With an adapter, whatever it holds is applied to the step's adapted rows; null: no
+  // row is adapted. The family and the adapter must outlive the graph.
+  virtual void build_graph(StepGraph& graph, StepContext& context, LayerRange layers,
+                           const LoraAdapter* lora) const = 0;
 };
 
 // Packs the weights on the pool's threads. Throws Error (invalid_model, unsupported) that names the tensor.

@@ -20,8 +20,10 @@ kv::CacheShape cache_shape(const HParams& hparams, kv::KvType type);
 
 class Runner {
  public:
-  // All must outlive the runner; the pool's head_dim is the model's.
-  Runner(const HParams& hparams, const Family& family, const kv::PagePool& pages, ComputePool& compute);
+  // All must outlive the runner; the pool's head_dim is the model's. lora: of StepSequence::adapted; null:
+  // there is none, and no sequence is adapted.
+  Runner(const HParams& hparams, const Family& family, const kv::PagePool& pages, ComputePool& compute,
+         const LoraAdapter* lora = nullptr);
   Runner(const Runner&) = delete;  // shape_ points into it
   Runner& operator=(const Runner&) = delete;
 
@@ -33,15 +35,21 @@ class Runner {
   // How its queries look at keys. What it points to lives as long as the runner and the model.
   const attention::AttentionShape& attention() const { return shape_; }
 
-  void set_profiling(bool on) { graph_.set_profiling(on); }
-  std::vector<StepGraph::ProfileRow> take_profile() { return graph_.take_profile(); }
+  void set_profiling(bool on);
+  std::vector<StepGraph::ProfileRow> take_profile();  // of plain steps, then of those with adapted rows
 
  private:
   struct Halves {  // of the graph, for steps that drop tokens between two layers
     int after_layer = 0;
     StepGraph front, back;
   };
-  void run_in_two(int after_layer);
+  // A step without adapted rows runs what it would without an adapter, no operation more.
+  struct Graphs {
+    const LoraAdapter* lora = nullptr;
+    StepGraph whole;
+    std::unique_ptr<Halves> halves{};  // made with the first such step
+  };
+  void run_in_two(Graphs& graphs, int after_layer);
 
   const HParams& hparams_;
   const Family& family_;
@@ -51,8 +59,8 @@ class Runner {
   attention::LocalLayers local_;
   attention::AttentionShape shape_;
   StepContext context_;
-  StepGraph graph_;
-  std::unique_ptr<Halves> halves_;  // made with the first such step
+  Graphs plain_;
+  std::unique_ptr<Graphs> adapted_;  // null: there is no adapter
 };
 
 }  // namespace fastcache::model

@@ -53,6 +53,7 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
 
   const HParams& h = hparams;
   plan_moments();
+  plan_adapted();
   reserve(cos_sin, n_rows(), h.rope_dims);
   if (h.has_local_layers()) reserve(local_cos_sin, n_rows(), h.rope_dims);
   reserve(hidden, n_rows(), h.n_embd);
@@ -63,6 +64,31 @@ void StepContext::begin_step(std::span<const StepSequence> step, linear::InputFo
   embd_input.reserve(n_rows(), h.n_embd, forms);
   attention_input.reserve(n_rows(), h.n_heads * h.head_dim, forms);
   ffn_input.reserve(n_rows(), h.n_ff, forms);
+}
+
+void StepContext::plan_adapted() {
+  for (AdaptedRows* of : {&adapted, &adapted_logits}) {
+    of->rows.clear();
+    of->hidden.clear();
+  }
+  const auto is_adapted = [this](int row) {
+    return sequences[static_cast<size_t>(rows[static_cast<size_t>(row)].sequence)].adapted;
+  };
+  for (int row = 0; row < n_rows(); ++row) {
+    if (is_adapted(row)) adapted.rows.push_back(row);
+  }
+  if (adapted.rows.empty()) return;
+  for (int i = 0; i < n_logit_rows(); ++i) {
+    if (is_adapted(logit_rows[static_cast<size_t>(i)])) adapted_logits.rows.push_back(i);
+  }
+  reserve(lora_hidden, static_cast<int>(adapted.rows.size()), lora_width);
+  const auto point = [this](AdaptedRows& to, int n_all) {
+    to.hidden.assign(static_cast<size_t>(n_all), nullptr);
+    for (size_t i = 0; i < to.rows.size(); ++i)
+      to.hidden[static_cast<size_t>(to.rows[i])] = lora_hidden.data() + i * static_cast<size_t>(lora_width);
+  };
+  point(adapted, n_rows());
+  point(adapted_logits, n_logit_rows());
 }
 
 void StepContext::plan_moments() {
@@ -105,6 +131,7 @@ void StepContext::drop_rows(const std::vector<bool>& goes_on) {
     row = new_row[static_cast<size_t>(row)];
     if (row < 0) throw Error{Code::internal, "the logits of a token were wanted that a pruner dropped"};
   }
+  plan_adapted();
 }
 
 void StepContext::plan_attention(const kv::PageMemory& pages, const attention::AttentionShape& shape,

@@ -33,6 +33,7 @@ struct StepSequence {
   // vocabulary id (kv::Token); null for the others. Empty: there are none. They go in as they are, without
   // what a family does to its own embeddings.
   std::span<const float* const> embeddings = {};
+  bool adapted = false;  // its rows are computed with the runner's adapter
 };
 
 // One token of the flattened batch.
@@ -85,6 +86,17 @@ struct StepContext {
   // [n_rows]: how many of its sequence's new rows each sees; for a sequence whose sees_spans is set.
   std::vector<int32_t> visible_new;
   std::vector<bool> sees_spans;  // [n_sequences]: some tokens see others behind them
+
+  // --- what an adapter works on; filled where the step has adapted rows
+  struct AdaptedRows {
+    std::vector<int> rows;             // those that are adapted, ascending
+    std::vector<const float*> hidden;  // [all rows]: A x of the adapter's matrix at work, null: not adapted
+  };
+  AdaptedRows adapted, adapted_logits;  // of rows, and of logit_rows as they go on behind the last attention
+  int lora_width = 0;                   // of lora_hidden; the runner's adapter says how wide
+  std::vector<float> lora_hidden;       // [adapted rows, lora_width]
+  bool has_adapted_rows() const { return !adapted.rows.empty(); }
+  void plan_adapted();  // part of begin_step() and drop_rows()
 
   // --- queries before RoPE, where a record sums them up
   struct MomentChunk {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/lora_step.h"
 #include "model/rms_norm.h"
 
 namespace fastcache::model {
@@ -70,14 +71,17 @@ void add_norm(StepGraph& graph, StepContext& context, Rows rows, std::span<const
   });
 }
 
-void add_qkv(StepGraph& graph, StepContext& context, const linear::PackedMatrix& qkv, const float* bias) {
-  graph.add("qkv", [&context, &qkv, bias](const WorkRange& range) {
-    linear::matmul({.weights = &qkv,
+void add_qkv(StepGraph& graph, StepContext& context, const AdaptedMatrix& qkv, const float* bias) {
+  add_lora_input(graph, context, Rows::all, context.embd_input, qkv.lora);
+  graph.add("qkv", [&context, qkv, bias](const WorkRange& range) {
+    linear::matmul({.weights = &qkv.weights,
                     .input = &context.embd_input,
                     .n_rows = context.n_rows(),
                     .bias = bias,
                     .out = context.qkv.data(),
-                    .out_stride = static_cast<size_t>(qkv_width(context.hparams))},
+                    .out_stride = static_cast<size_t>(qkv_width(context.hparams)),
+                    .low_rank = qkv.lora,
+                    .hidden = adapted_rows(context, Rows::all).hidden.data()},
                    range);
   });
 }
@@ -174,46 +178,53 @@ void add_keep_logit_rows(StepGraph& graph, StepContext& context) {
 
 namespace {
 
-linear::MatmulArgs block_output(StepContext& context, const linear::PackedMatrix& weights,
-                                const linear::Activations& input, int n_rows, Into into) {
+linear::MatmulArgs block_output(StepContext& context, const AdaptedMatrix& matrix,
+                                const linear::Activations& input, Rows rows, Into into) {
   const bool adds = into == Into::hidden;
   float* out = (adds ? context.hidden : context.branch).data();
-  return {.weights = &weights,
+  return {.weights = &matrix.weights,
           .input = &input,
-          .n_rows = n_rows,
+          .n_rows = count(context, rows),
           .epilogue = adds ? linear::Epilogue::add : linear::Epilogue::store,
           .out = out,
           .out_stride = static_cast<size_t>(context.hparams.n_embd),
-          .residual = adds ? out : nullptr};
+          .residual = adds ? out : nullptr,
+          .low_rank = matrix.lora,
+          .hidden = adapted_rows(context, rows).hidden.data()};
 }
 
 }  // namespace
 
-void add_attention_output(StepGraph& graph, StepContext& context, Rows rows,
-                          const linear::PackedMatrix& output, Into into) {
+void add_attention_output(StepGraph& graph, StepContext& context, Rows rows, const AdaptedMatrix& output,
+                          Into into) {
   graph.add("quantise", [&context, rows](const WorkRange& range) {
     const int width = context.hparams.n_heads * context.hparams.head_dim;
     for_each_row(range, count(context, rows), [&](int row) {
       context.attention_input.set_row(row, row_of(context.attention_out, row, width));
     });
   });
-  graph.add("attention_output", [&context, rows, &output, into](const WorkRange& range) {
-    linear::matmul(block_output(context, output, context.attention_input, count(context, rows), into), range);
+  add_lora_input(graph, context, rows, context.attention_input, output.lora);
+  graph.add("attention_output", [&context, rows, output, into](const WorkRange& range) {
+    linear::matmul(block_output(context, output, context.attention_input, rows, into), range);
   });
 }
 
-void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const linear::PackedMatrix& gate_up,
-                   linear::Epilogue activation, const linear::PackedMatrix& down, Into into) {
-  graph.add("gate_up", [&context, rows, &gate_up, activation](const WorkRange& range) {
-    linear::matmul({.weights = &gate_up,
+void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const AdaptedMatrix& gate_up,
+                   linear::Epilogue activation, const AdaptedMatrix& down, Into into) {
+  add_lora_input(graph, context, rows, context.embd_input, gate_up.lora);
+  graph.add("gate_up", [&context, rows, gate_up, activation](const WorkRange& range) {
+    linear::matmul({.weights = &gate_up.weights,
                     .input = &context.embd_input,
                     .n_rows = count(context, rows),
                     .epilogue = activation,
-                    .out_activations = &context.ffn_input},
+                    .out_activations = &context.ffn_input,
+                    .low_rank = gate_up.lora,
+                    .hidden = adapted_rows(context, rows).hidden.data()},
                    range);
   });
-  graph.add("down", [&context, rows, &down, into](const WorkRange& range) {
-    linear::matmul(block_output(context, down, context.ffn_input, count(context, rows), into), range);
+  add_lora_input(graph, context, rows, context.ffn_input, down.lora);
+  graph.add("down", [&context, rows, down, into](const WorkRange& range) {
+    linear::matmul(block_output(context, down, context.ffn_input, rows, into), range);
   });
 }
 

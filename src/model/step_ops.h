@@ -7,6 +7,7 @@
 #include <span>
 
 #include "linear/linear.h"
+#include "linear/low_rank.h"
 #include "model/step_context.h"
 #include "model/step_graph.h"
 
@@ -29,8 +30,14 @@ void add_embedding(StepGraph& graph, StepContext& context, const linear::PackedM
 // hidden, normalised -> embd_input.
 void add_norm(StepGraph& graph, StepContext& context, Rows rows, std::span<const float> weight);
 
+// Weights, and what an adapter adds to their products with the step's adapted rows; lora may be null.
+struct AdaptedMatrix {
+  const linear::PackedMatrix& weights;
+  const linear::LowRank* lora = nullptr;
+};
+
 // embd_input -> qkv.
-void add_qkv(StepGraph& graph, StepContext& context, const linear::PackedMatrix& qkv, const float* bias);
+void add_qkv(StepGraph& graph, StepContext& context, const AdaptedMatrix& qkv, const float* bias);
 
 enum class Angles { global, local };  // StepContext::cos_sin, local_cos_sin
 
@@ -56,12 +63,12 @@ enum class Into {
 };
 
 // attention_out W -> hidden or branch.
-void add_attention_output(StepGraph& graph, StepContext& context, Rows rows,
-                          const linear::PackedMatrix& output, Into into = Into::hidden);
+void add_attention_output(StepGraph& graph, StepContext& context, Rows rows, const AdaptedMatrix& output,
+                          Into into = Into::hidden);
 
 // embd_input -> gate, up -> ffn_input; ffn_input W_down -> hidden or branch.
-void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const linear::PackedMatrix& gate_up,
-                   linear::Epilogue activation, const linear::PackedMatrix& down, Into into = Into::hidden);
+void add_gated_ffn(StepGraph& graph, StepContext& context, Rows rows, const AdaptedMatrix& gate_up,
+                   linear::Epilogue activation, const AdaptedMatrix& down, Into into = Into::hidden);
 
 // hidden += branch, normalised with `norm`; where there is a next_norm, hidden, normalised with that ->
 // embd_input.

@@ -103,11 +103,11 @@ def small_model(model_file) -> Vlm:
 def check_resume(tokenizer: Tokenizer, model_file) -> None:
     """Stopped and begun again, training gives the weights that it gives in one go; each stage trains what it says."""
     stages = (curriculum.Stage("patches", 2, adapter=False, patches=True),
-              curriculum.Stage("frozen", 2, adapter=False, grid={"cell": 2}),
+              curriculum.Stage("frozen", 2, adapter=False, grid={"cell": 2}, grid_pictures=2),
               curriculum.Stage("sets", 2, set_sizes=(2,), shares=(0.0, 1.0, 0.0)),
               curriculum.Stage("easy-vqa", 1, vqa=curriculum.VQA_ALL, shares=(0.0, 0.0, 1.0)))
-    shrunk = {(curriculum, "STAGES"): stages, (curriculum, "PATCHES_PICTURES"): 2, (curriculum, "GRID_PICTURES"): 2,
-              (curriculum, "SET_PICTURES"): 2, (curriculum, "VQA_PICTURES"): 2, (train, "HELD_OUT_PICTURES"): 1}
+    shrunk = {(curriculum, "STAGES"): stages, (curriculum, "PATCHES_PICTURES"): 2, (curriculum, "SET_PICTURES"): 2,
+              (curriculum, "VQA_PICTURES"): 2, (train, "HELD_OUT_PICTURES"): 1}
     kept = {where: getattr(*where) for where in shrunk}
     for where, value in shrunk.items():
         setattr(*where, value)

@@ -27,6 +27,7 @@ class Stage:
     patches: bool = False           # the encoder alone, on the labels of its patches
     grid: dict = dataclasses.field(default_factory=dict)
     vqa: dict = dataclasses.field(default_factory=dict)
+    grid_pictures: int = 4          # of a step
     set_sizes: tuple = ()           # pictures of a set
     shares: tuple = (1.0, 0.0, 0.0) # of steps: grid, sets, easy-vqa
     rate_from: float = 1.0          # learning rates are multiplied by this at the stage's start ...
@@ -36,12 +37,13 @@ class Stage:
 STAGES = (
     Stage("patches", 400, adapter=False, patches=True, rate_from=2.0, rate_to=0.2),
     Stage("captions", 200, grid=CAPTIONS),
-    Stage("open questions", 500, grid=OPEN, vqa=VQA_OPEN, shares=(0.8, 0.0, 0.2)),
-    Stage("sets", 700, grid=OPEN, vqa=VQA_OPEN, set_sizes=(2, 3, 4), shares=(0.35, 0.45, 0.2)),
-    Stage("all", 1000, grid=ALL, vqa=VQA_ALL, set_sizes=(2, 4, 6, 8), shares=(0.3, 0.45, 0.25)),
-    Stage("all, slower", 1000, grid=ALL, vqa=VQA_ALL, set_sizes=(4, 8, 8), shares=(0.3, 0.45, 0.25), rate_to=0.05),
+    Stage("open questions", 200, grid=OPEN, vqa=VQA_OPEN, shares=(0.8, 0.0, 0.2)),
+    Stage("sets", 350, grid=OPEN, vqa=VQA_OPEN, grid_pictures=2, set_sizes=(2, 3, 4), shares=(0.3, 0.5, 0.2)),
+    Stage("all", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(2, 4, 6, 8), shares=(0.25, 0.45, 0.3)),
+    Stage("all, slower", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8, 8), shares=(0.25, 0.45, 0.3),
+          rate_to=0.05),
 )
-PATCHES_PICTURES, GRID_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 4, 8, 8  # of a step
+PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 1e-3}
 WARMUP_STEPS = 50
 
@@ -75,7 +77,7 @@ def samples_of_step(seed: int, step: int) -> list:
         return [(seed, TRAIN, 2, step, number) for number in range(n)]
 
     if source < 0:
-        return [grid_sample(key, stage.grid) for key in keys(GRID_PICTURES)]
+        return [grid_sample(key, stage.grid) for key in keys(stage.grid_pictures)]
     if source < stage.shares[1]:
         size = pick(draw, stage.set_sizes)
         return [set_sample(key, SETS, size) for key in keys(max(1, SET_PICTURES // size))]

@@ -41,6 +41,23 @@ std::vector<int32_t> random_prompt(Random& random, int most_own_tokens) {
   return prompt;
 }
 
+// Fewer bits than the cache's own, some layers with others than the rest, or fewer rows first.
+std::string random_format(Random& random, kv::KvType kv_type) {
+  const int most = kv::element_bits(kv_type) > 8 ? 2 : 1;
+  const auto bits = [&] { return 2 << between(random, 0, most); };
+  const int residual = between(random, 0, 1) * between(random, 0, 40);
+  switch (between(random, 0, 3)) {
+    case 0:
+      return fmt::format("quantized(layer_bits=[{}, {}], residual={})", bits(),
+                         between(random, 0, 1) == 0 ? 16 : bits(), residual);
+    case 1:
+      return fmt::format("composed(snapkv(ratio=0.{}, window={}), quantized(bits={}, residual={}))",
+                         between(random, 1, 9), between(random, 1, 40), bits(), residual);
+    default:
+      return fmt::format("quantized(bits={}, residual={})", bits(), residual);
+  }
+}
+
 Request random_request(Random& random, const ScheduleSizes& sizes) {
   Request request;
   request.tokens = random_prompt(random, sizes.most_own_tokens);
@@ -57,7 +74,9 @@ Request random_request(Random& random, const ScheduleSizes& sizes) {
     request.sampling.temperature = 0.8f;
     request.sampling.seed = static_cast<uint64_t>(between(random, 0, 1000));
   }
-  if (between(random, 0, 2) == 0) {
+  if (between(random, 0, 7) == 0) {
+    request.compression.press = random_format(random, sizes.kv_type);
+  } else if (between(random, 0, 2) == 0) {
     const std::vector<std::string> presses{"knorm",
                                            "streaming_llm",
                                            "random",
@@ -131,6 +150,8 @@ std::string compare(const Submitted& what, const Collected& here, const Collecte
   counts.cached_tokens += here.summary.cached_tokens;
   counts.compressions += here.summary.rows_after_compression < here.summary.rows_before_compression;
   counts.decode_compressions += here.summary.compressions > 1;
+  counts.quantizations +=
+      what.request.compression.press.find("quantized") != std::string::npos && here.summary.freed_bytes > 0;
   for (size_t a = 0; a < here.answers.size(); ++a) {
     const CollectedAnswer &answer = here.answers[a], &right = alone.answers[a];
     counts.forks += a > 0 && answer.tokens.size() > 1;

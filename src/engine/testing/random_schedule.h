@@ -27,6 +27,7 @@ struct ScheduleCounts {
   int64_t cached_tokens = 0;
   int64_t compressions = 0;
   int64_t decode_compressions = 0;  // requests that were compressed during decoding
+  int64_t quantizations = 0;        // requests whose rows got fewer bits and freed pages
   int64_t forks = 0;                // answers that went on from another's rows
   int64_t cancelled = 0, deadlines = 0;
 };

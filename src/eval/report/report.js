@@ -47,6 +47,7 @@ function show_left_out() {
 
 const all = metrics();
 by_id("machine").textContent = `${data.model}; ${data.cpu}, ${data.threads} threads, ${data.isa}; seed ` +
-  `${data.options.seed}; ${data.seconds.toFixed(0)} s; fastcache ${data.version}`;
+  `${data.options.seed}; ${data.seconds.toFixed(0)} s; fastcache ${data.version}` +
+  (data.complete ? "" : `. Stopped before the end: ${data.how_far}.`);
 show_left_out();
 show_metrics(all);

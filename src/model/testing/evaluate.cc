@@ -25,7 +25,7 @@ void evaluate(TestModel& model, std::span<const int32_t> tokens, const EvaluateO
   kv::PagePool pool(
       {.head_dim = model.hparams.head_dim, .bytes = pages * page_bytes, .types = {options.kv_type}});
   ComputePool compute(options.n_threads);
-  Runner runner(model.hparams, *model.family, pool, compute);
+  Runner runner(model.hparams, *model.family, pool, compute, options.lora);
   {
     kv::Sequence sequence(pool, shape);
     size_t begin = 0;
@@ -36,7 +36,10 @@ void evaluate(TestModel& model, std::span<const int32_t> tokens, const EvaluateO
         throw std::runtime_error("the test's pool is too small");
       std::vector<int32_t> rows(n);
       std::iota(rows.begin(), rows.end(), 0);
-      const StepSequence step{.sequence = &sequence, .n_new = static_cast<int>(n), .logit_rows = rows};
+      const StepSequence step{.sequence = &sequence,
+                              .n_new = static_cast<int>(n),
+                              .logit_rows = rows,
+                              .adapted = options.adapted};
       chunk(static_cast<int>(begin), runner.run(std::span(&step, 1)));
       if (options.free_unseen) free_unseen_pages(model.hparams, sequence);
       begin += n;
@@ -52,7 +55,7 @@ void evaluate_together(TestModel& model, std::span<const std::vector<int32_t>> t
   kv::PagePool pool(
       {.head_dim = model.hparams.head_dim, .bytes = size_t{64} << 20, .types = {options.kv_type}});
   ComputePool compute(options.n_threads);
-  Runner runner(model.hparams, *model.family, pool, compute);
+  Runner runner(model.hparams, *model.family, pool, compute, options.lora);
   const size_t n_vocab = static_cast<size_t>(model.hparams.n_vocab);
   std::vector<kv::Sequence> sequences;
   for (size_t i = 0; i < texts.size(); ++i) sequences.emplace_back(pool, shape);
@@ -71,7 +74,8 @@ void evaluate_together(TestModel& model, std::span<const std::vector<int32_t>> t
       last_rows[i] = static_cast<int32_t>(n) - 1;
       step.push_back({.sequence = &sequences[i],
                       .n_new = static_cast<int>(n),
-                      .logit_rows = std::span(&last_rows[i], 1)});
+                      .logit_rows = std::span(&last_rows[i], 1),
+                      .adapted = !options.adapts_text.empty() && options.adapts_text[i]});
       in_step.push_back(static_cast<int>(i));
     }
     if (step.empty()) continue;

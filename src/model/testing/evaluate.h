@@ -16,6 +16,9 @@ struct EvaluateOptions {
   int n_threads = 2;
   std::vector<int> chunks{512};  // sizes of the steps; the last one repeats
   bool free_unseen = false;      // pages that have left the sliding windows, behind each step
+  const LoraAdapter* lora = nullptr;
+  bool adapted = false;             // evaluate(): by lora
+  std::vector<bool> adapts_text{};  // evaluate_together(): which texts are; empty: none
 };
 
 // A model's weights, ready for any number of evaluations.

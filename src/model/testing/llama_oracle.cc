@@ -75,6 +75,13 @@ LlamaOracle::LlamaOracle(const std::string& path, OracleOptions options) : optio
       options.flash_attention ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
   context_.reset(llama_init_from_model(model_.get(), context));
   if (!context_) throw std::runtime_error("libllama cannot make a context: " + take_llama_error());
+  if (options.lora.empty()) return;
+  adapter_.reset(llama_adapter_lora_init(model_.get(), options.lora.c_str()));
+  if (!adapter_) throw std::runtime_error("libllama cannot load " + options.lora + ": " + take_llama_error());
+  llama_adapter_lora* adapter = adapter_.get();
+  float scale = 1.0f;
+  if (llama_set_adapters_lora(context_.get(), &adapter, 1, &scale) != 0)
+    throw std::runtime_error("libllama cannot use " + options.lora + ": " + take_llama_error());
 }
 
 int LlamaOracle::n_vocab() const { return llama_vocab_n_tokens(llama_model_get_vocab(model_.get())); }

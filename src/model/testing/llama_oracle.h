@@ -20,7 +20,8 @@ struct OracleOptions {
   bool flash_attention = false;
   bool repack = true;  // libllama's own weight layouts, as its users have them
   int n_threads = 2;
-  int chunk = 512;  // tokens per llama_decode
+  int chunk = 512;        // tokens per llama_decode
+  std::string lora = {};  // path of an adapter for all tokens; empty: none
 };
 
 class LlamaOracle {
@@ -51,6 +52,10 @@ class LlamaOracle {
   };
   OracleOptions options_;
   std::unique_ptr<llama_model, DeleteModel> model_;
+  struct DeleteAdapter {
+    void operator()(llama_adapter_lora* adapter) const { llama_adapter_lora_free(adapter); }
+  };
+  std::unique_ptr<llama_adapter_lora, DeleteAdapter> adapter_;
   std::unique_ptr<llama_context, DeleteContext> context_;
 };
 

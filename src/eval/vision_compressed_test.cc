@@ -24,7 +24,7 @@ class VisionCompressed : public ::testing::Test {
     result_.options.removed = {0.5, 0.75};
   }
   void run(const AskOptions& ask = {.answer_tokens = 8}, int chunk_tokens = 512) {
-    ComputePool threads(2);
+    ComputePool threads(1);
     const model::LoadedModel model(files_.model(), threads);
     model::VisionEncoder vision(files_.mmproj(), model.vocab, model.hparams.n_embd);
     ask_compressed({.model = model,

@@ -10,7 +10,8 @@ namespace fastcache {
 struct Picture {
   int width = 0;
   int height = 0;
-  std::vector<uint8_t> rgb = {};  // [height, width, 3]
+  std::vector<uint8_t> rgb = {};  // [height, width, 3], sRGB
+  bool operator==(const Picture&) const = default;
 };
 
 // Stands for a picture in a list of vocabulary ids; no tokenizer makes it.

@@ -25,9 +25,7 @@ using Shared = std::shared_ptr<const Picture>;
 Shared load(const std::string& path) {
   const image::DecodeLimits limits;
   try {
-    image::Picture picture = image::decode(image::read_file(path, limits.file_bytes), limits);
-    return std::make_shared<const Picture>(
-        Picture{.width = picture.width, .height = picture.height, .rgb = std::move(picture.rgb)});
+    return std::make_shared<const Picture>(image::decode(image::read_file(path, limits.file_bytes), limits));
   } catch (const Error& error) {
     throw Error{error.code(), fmt::format("--image {}: {}", path, error.what())};
   }

@@ -109,8 +109,7 @@ bool EncodeStage::run_slice_elsewhere(ggml_cgraph* slice) {
 EncodeStage::Done EncodeStage::encode(const Job& job) {
   Done done{.digest = job.digest, .embeddings = nullptr, .error = nullptr};
   try {
-    const model::PictureView view{
-        .width = job.pixels->width, .height = job.pixels->height, .rgb = job.pixels->rgb};
+    const model::PictureView view = model::view_of(*job.pixels);
     auto encoded = encoder_.encode(std::span(&view, 1),
                                    [this](ggml_cgraph* slice) { return run_slice_elsewhere(slice); });
     if (encoded)

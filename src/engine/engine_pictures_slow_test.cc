@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <random>
 
 #include "fastcache/engine.h"
+#include "image/testing/encoders.h"
 #include "model/models.h"
 #include "model/testing/tiny_mmproj.h"
 #include "model/testing/tiny_model.h"
@@ -23,11 +23,7 @@ double ms_between(Clock::time_point a, Clock::time_point b) {
 }
 
 std::shared_ptr<const Picture> picture(uint64_t seed) {
-  std::mt19937_64 random(seed);
-  auto made = std::make_shared<Picture>(Picture{.width = 224, .height = 224});
-  made->rgb.resize(size_t{3} * 224 * 224);
-  for (uint8_t& byte : made->rgb) byte = static_cast<uint8_t>(random());
-  return made;
+  return std::make_shared<const Picture>(image::test_support::random_picture(224, 224, seed));
 }
 
 Request text(int max_tokens) {

@@ -5,19 +5,15 @@
 #include <array>
 
 #include "base/log.h"
+#include "image/picture.h"
 
 namespace fastcache::engine {
 namespace {
 
-// Size, pixels and encoder in one: pictures of equal bytes and other sides differ.
+// Of a picture and what encodes it.
 Hash128 digest_of(const Picture& picture, const Hash128& encoder) {
-  const Hash128 pixels = hash128(std::as_bytes(std::span(picture.rgb)));
-  const std::array<uint64_t, 6> whole = {pixels.low,
-                                         pixels.high,
-                                         encoder.low,
-                                         encoder.high,
-                                         static_cast<uint64_t>(picture.width),
-                                         static_cast<uint64_t>(picture.height)};
+  const Hash128 pixels = image::pixel_digest(picture);
+  const std::array<uint64_t, 4> whole = {pixels.low, pixels.high, encoder.low, encoder.high};
   return hash128(std::as_bytes(std::span(whole)));
 }
 

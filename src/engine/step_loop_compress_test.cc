@@ -22,11 +22,7 @@ using test_support::run_alone;
 
 class StepLoopCompress : public testing::Test {
  protected:
-  static DriverOptions options(int pool_tokens) {
-    return {.pool_bytes = LoopModel::pool_for(pool_tokens),
-            .reserve_pages = LoopModel::kReservePages,
-            .loop = {}};
-  }
+  static DriverOptions options(int pool_tokens) { return test_support::loop_options(pool_tokens); }
 
   // As many as there is room for, held in their first tokens for as long as prompts come in.
   struct Most {

@@ -2,11 +2,10 @@
 // Prompts with pictures in a scarce pool, replayed, forked and compressed: without threads, step by step.
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "base/test_seed.h"
 #include "engine/testing/loop_driver.h"
 #include "engine/testing/loop_model.h"
+#include "image/testing/encoders.h"
 #include "model/testing/tiny_mmproj.h"
 #include "model/vision_encoder.h"
 
@@ -32,11 +31,8 @@ class StepLoopPictures : public testing::Test {
   }
 
   static std::shared_ptr<const Picture> picture(int salt) {
-    std::mt19937_64 random(test_seed() + static_cast<uint64_t>(salt));
-    auto made = std::make_shared<Picture>(Picture{.width = kSide, .height = kSide});
-    made->rgb.resize(size_t{3} * kSide * kSide);
-    for (uint8_t& byte : made->rgb) byte = static_cast<uint8_t>(random());
-    return made;
+    return std::make_shared<const Picture>(
+        image::test_support::random_picture(kSide, kSide, test_seed() + static_cast<uint64_t>(salt)));
   }
 
   // 2 pictures and 30 words: 62 tokens.
@@ -53,8 +49,7 @@ class StepLoopPictures : public testing::Test {
   std::unique_ptr<RequestState> prepare(const Request& request) {
     auto state = prepare_request(request, *model_, kv::KvType::bf16, 0, &*vision_);
     for (PictureState& p : state->pictures) {
-      const model::PictureView view{
-          .width = p.pixels->width, .height = p.pixels->height, .rgb = p.pixels->rgb};
+      const model::PictureView view = model::view_of(*p.pixels);
       auto encoded = vision_->encode(std::span(&view, 1), compute_);
       p.embeddings = std::make_shared<const std::vector<float>>(std::move(encoded.front().embeddings));
     }

@@ -18,15 +18,7 @@ using test_support::run_alone;
 
 class StepLoopPreempt : public testing::Test {
  protected:
-  static DriverOptions options(int pool_tokens) {
-    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
-                       .reserve_pages = LoopModel::kReservePages,
-                       .loop = {}};
-    made.loop.step_tokens = 48;
-    made.loop.max_running = 16;
-    made.loop.scheduler.lookahead_tokens = 0;
-    return made;
-  }
+  static DriverOptions options(int pool_tokens) { return test_support::greedy_options(pool_tokens); }
 
   static void expect_empty(LoopDriver& driver) {
     driver.loop().prefix_cache().clear();

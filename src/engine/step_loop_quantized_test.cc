@@ -27,11 +27,7 @@ Request quantized(int n_prompt, int salt, int max_tokens, const std::string& pre
 
 class StepLoopQuantized : public testing::Test {
  protected:
-  static DriverOptions options(int pool_tokens) {
-    return {.pool_bytes = LoopModel::pool_for(pool_tokens),
-            .reserve_pages = LoopModel::kReservePages,
-            .loop = {}};
-  }
+  static DriverOptions options(int pool_tokens) { return test_support::loop_options(pool_tokens); }
 
   // Answers that run together in a pool for 8 uncompressed prompts of 960 tokens.
   int most_running(const std::string& press) {

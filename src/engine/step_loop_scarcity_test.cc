@@ -20,15 +20,7 @@ using Answers = std::vector<std::vector<CollectedAnswer>>;  // [request][answer]
 
 class StepLoopScarcity : public testing::Test {
  protected:
-  DriverOptions options(int pool_tokens) const {
-    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
-                       .reserve_pages = LoopModel::kReservePages,
-                       .loop = {}};
-    made.loop.step_tokens = 48;
-    made.loop.max_running = 16;
-    made.loop.scheduler.lookahead_tokens = 0;  // admits what it will have to preempt
-    return made;
-  }
+  DriverOptions options(int pool_tokens) const { return test_support::greedy_options(pool_tokens); }
 
   // Compression with a first token for each of three answers, forks, a prefix that two share.
   static std::vector<Request> some_of_each() {

@@ -21,11 +21,7 @@ using test_support::run_alone;
 class StepLoopSecondPass : public testing::Test {
  protected:
   static DriverOptions options(int pool_tokens, int step_tokens) {
-    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
-                       .reserve_pages = LoopModel::kReservePages,
-                       .loop = {}};
-    made.loop.step_tokens = step_tokens;
-    return made;
+    return test_support::loop_options(pool_tokens, step_tokens);
   }
   static Request request(int n_prompt, int salt, int max_tokens, int part, double ratio = 0.7) {
     Request made = LoopModel::compressed(n_prompt, salt, max_tokens, "test_second_pass", ratio);

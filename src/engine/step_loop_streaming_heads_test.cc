@@ -20,10 +20,7 @@ using test_support::run_alone;
 class StepLoopStreamingHeads : public testing::Test {
  protected:
   static DriverOptions options(int pool_tokens) {
-    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
-                       .reserve_pages = LoopModel::kReservePages,
-                       .loop = {}};
-    made.loop.step_tokens = 48;
+    DriverOptions made = test_support::loop_options(pool_tokens, 48);
     made.loop.prefix_cache = false;
     return made;
   }

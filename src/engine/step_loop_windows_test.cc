@@ -30,11 +30,7 @@ model::test_support::TinyModel windows() {  // layer 0 is local
 
 class StepLoopWindows : public testing::Test {
  protected:
-  static DriverOptions options(int pool_tokens) {
-    return {.pool_bytes = LoopModel::pool_for(pool_tokens),
-            .reserve_pages = LoopModel::kReservePages,
-            .loop = {}};
-  }
+  static DriverOptions options(int pool_tokens) { return test_support::loop_options(pool_tokens); }
 
   // In one chunk, in a pool where nothing is scarce; its pages are freed behind the prompt only.
   Collected alone(const Request& request) { return run_alone(model_.model, model_.compute, request); }

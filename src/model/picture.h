@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "fastcache/picture.h"
+
 namespace fastcache::model {
 
 // Pixels that somebody else owns.
@@ -15,6 +17,9 @@ struct PictureView {
   int height = 0;
   std::span<const uint8_t> rgb;  // [height, width, 3]
 };
+inline PictureView view_of(const Picture& picture) {
+  return {.width = picture.width, .height = picture.height, .rgb = picture.rgb};
+}
 
 // One stretch of what a picture becomes: tokens that its family writes around it, or a grid of embeddings
 // (the whole picture, or one tile of it).

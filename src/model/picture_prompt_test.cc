@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/test_seed.h"
+#include "image/testing/encoders.h"
 #include "model/libllama.h"
 #include "model/runner.h"
 #include "model/testing/evaluate.h"
@@ -23,18 +24,7 @@
 namespace fastcache::model {
 namespace {
 
-struct Pixels {
-  int width, height;
-  std::vector<uint8_t> rgb;
-  PictureView view() const { return {.width = width, .height = height, .rgb = rgb}; }
-};
-
-Pixels random_pixels(int width, int height, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  Pixels pixels{width, height, std::vector<uint8_t>(size_t{3} * static_cast<size_t>(width * height))};
-  for (uint8_t& byte : pixels.rgb) byte = static_cast<uint8_t>(random());
-  return pixels;
-}
+using image::test_support::random_picture;
 
 // Of the family that has such a projector.
 test_support::TinyModel text_model(std::string_view projector) {
@@ -64,7 +54,7 @@ class Conversation {
   }
 
   void add_text(const std::string& text) { parts_.push_back({text, {}}); }
-  void add_picture(Pixels picture) { parts_.push_back({"", std::move(picture)}); }
+  void add_picture(Picture picture) { parts_.push_back({"", std::move(picture)}); }
 
   // All parts as tokens, and what stands for the pictures' tokens.
   void prepare() {
@@ -73,7 +63,7 @@ class Conversation {
     for (const auto& [text, picture] : parts_) {
       if (picture) {
         ids.push_back(kPictureToken);
-        views.push_back(picture->view());
+        views.push_back(view_of(*picture));
       } else {
         const auto part = vocab_->tokenize(text, {.add_special = false, .parse_special = true});
         ids.insert(ids.end(), part.begin(), part.end());
@@ -168,7 +158,7 @@ class Conversation {
  private:
   struct Part {
     std::string text;
-    std::optional<Pixels> picture;
+    std::optional<Picture> picture;
   };
   std::string text_path() const { return folder_.file("text.gguf"); }
   std::string mmproj_path() const { return folder_.file("mmproj.gguf"); }
@@ -185,10 +175,10 @@ class Conversation {
 
 void fill(Conversation& conversation, uint64_t seed) {
   conversation.add_text("what is the difference of");
-  conversation.add_picture(random_pixels(64, 48, seed));
+  conversation.add_picture(random_picture(64, 48, seed));
   conversation.add_text("and");
-  conversation.add_picture(random_pixels(30, 31, seed + 1));
-  conversation.add_picture(random_pixels(64, 48, seed + 2));
+  conversation.add_picture(random_picture(30, 31, seed + 1));
+  conversation.add_picture(random_picture(64, 48, seed + 2));
   conversation.add_text("in one word: ");
   conversation.prepare();
 }

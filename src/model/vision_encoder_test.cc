@@ -14,26 +14,15 @@
 
 #include "base/error.h"
 #include "base/test_seed.h"
+#include "image/testing/encoders.h"
 #include "model/testing/tiny_mmproj.h"
 #include "model/testing/tiny_model.h"
 
 namespace fastcache::model {
 namespace {
 
+using image::test_support::random_picture;
 using test_support::TinyMmproj;
-
-struct Pixels {
-  int width, height;
-  std::vector<uint8_t> rgb;
-  PictureView view() const { return {.width = width, .height = height, .rgb = rgb}; }
-};
-
-Pixels random_pixels(int width, int height, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  Pixels pixels{width, height, std::vector<uint8_t>(size_t{3} * static_cast<size_t>(width * height))};
-  for (uint8_t& byte : pixels.rgb) byte = static_cast<uint8_t>(random());
-  return pixels;
-}
 
 // A text model and an encoder for it.
 class Files {
@@ -57,7 +46,7 @@ class Files {
 };
 
 // What a user of libmtmd does.
-std::vector<float> by_libmtmd(const Files& files, const Pixels& picture) {
+std::vector<float> by_libmtmd(const Files& files, const Picture& picture) {
   mtmd_context_params params = mtmd_context_params_default();
   params.use_gpu = false;
   params.print_timings = false;
@@ -92,8 +81,8 @@ TEST_P(EveryProjector, EmbeddingsAreThoseOfLibmtmd) {
   ComputePool pool(2);
   const uint64_t seed = test_seed();
   for (const auto& [width, height] : {std::pair<int, int>{32, 32}, {50, 37}, {17, 90}, {1, 1}}) {
-    const Pixels picture = random_pixels(width, height, seed);
-    const PictureView view = picture.view();
+    const Picture picture = random_picture(width, height, seed);
+    const PictureView view = view_of(picture);
     const EncodedPicture ours = std::move(encoder.encode(std::span(&view, 1), pool).front());
     EXPECT_EQ(ours.embeddings.size(), static_cast<size_t>(ours.layout.n_image_tokens()) * 64);
     EXPECT_EQ(ours.embeddings, by_libmtmd(files, picture)) << width << " x " << height;
@@ -109,8 +98,8 @@ TEST_P(EveryProjector, SizeAloneTellsTheLayout) {
   for (int round = 0; round < 12; ++round) {
     const int width = 1 + static_cast<int>(random() % 150);
     const int height = 1 + static_cast<int>(random() % 150);
-    const Pixels picture = random_pixels(width, height, random());
-    const PictureView view = picture.view();
+    const Picture picture = random_picture(width, height, random());
+    const PictureView view = view_of(picture);
     std::optional<PictureLayout> layout;
     try {
       layout = encoder.layout(width, height);
@@ -136,11 +125,11 @@ TEST_P(EveryProjector, CompanionsAndThreadsChangeNothing) {
   VisionEncoder encoder(files.mmproj(), files.vocab(), 64);
   ComputePool one(1), two(2);
   const uint64_t seed = test_seed();
-  std::vector<Pixels> pictures;
+  std::vector<Picture> pictures;
   for (uint64_t i = 0; i < 5; ++i)
-    pictures.push_back(random_pixels(40, 30 + 10 * static_cast<int>(i % 2), seed + i));
+    pictures.push_back(random_picture(40, 30 + 10 * static_cast<int>(i % 2), seed + i));
   std::vector<PictureView> views;
-  for (const Pixels& picture : pictures) views.push_back(picture.view());
+  for (const Picture& picture : pictures) views.push_back(view_of(picture));
   const std::vector<EncodedPicture> together = encoder.encode(views, two);
   for (size_t i = 0; i < views.size(); ++i) {
     EXPECT_EQ(encoder.encode(std::span(&views[i], 1), one).front().embeddings, together[i].embeddings) << i;
@@ -149,8 +138,8 @@ TEST_P(EveryProjector, CompanionsAndThreadsChangeNothing) {
 
 TEST_P(EveryProjector, SlicesChangeNothing) {
   const Files files({.projector = GetParam()});
-  const Pixels picture = random_pixels(60, 45, test_seed());
-  const PictureView view = picture.view();
+  const Picture picture = random_picture(60, 45, test_seed());
+  const PictureView view = view_of(picture);
   ComputePool pool(2);
   const auto encode = [&](double slice_cost, int& n_slices) {
     VisionEncoder encoder(files.mmproj(), files.vocab(), 64, slice_cost);
@@ -223,8 +212,8 @@ TEST(VisionEncoder, LayoutsOfTheFamilies) {
 TEST(VisionEncoder, CanBeGivenUpInTheMiddle) {
   const Files files(TinyMmproj{});
   VisionEncoder encoder(files.mmproj(), files.vocab(), 64, 1e4);
-  const Pixels picture = random_pixels(32, 32, 1);
-  const PictureView view = picture.view();
+  const Picture picture = random_picture(32, 32, 1);
+  const PictureView view = view_of(picture);
   ComputePool pool(1);
   const auto whole = encoder.encode(std::span(&view, 1), pool);
   for (int n_run = 0; n_run < 3; ++n_run) {

@@ -16,7 +16,6 @@
 namespace fastcache::press {
 namespace {
 
-constexpr int kPairs = kCacheLayers * kCacheHeads;
 using Doubles = std::vector<double>;
 
 struct Case {

@@ -11,11 +11,6 @@
 namespace fastcache::press {
 namespace {
 
-Tokens kept(const std::string& text, RandomCache& cache) {
-  run_press(parse_press(text), cache.pool, cache.sequence);
-  return tokens_held(cache.sequence);
-}
-
 TEST(Decoding, EachTimeItIsTheWrappedPressOverAllRows) {
   for (const std::string inner : {"knorm", "adakv(keydiff)", "chunkkv(cur)", "criticalkv(random)",
                                   "criticalkv(adakv(cur))", "chunk(knorm, chunk_length=32)"}) {

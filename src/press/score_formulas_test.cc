@@ -15,7 +15,6 @@
 namespace fastcache::press {
 namespace {
 
-constexpr int kPairs = kCacheLayers * kCacheHeads;
 using Doubles = std::vector<double>;
 
 std::unique_ptr<Press> press_of(std::string_view text) { return make_press(parse_press(text)); }

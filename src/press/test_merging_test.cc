@@ -13,7 +13,6 @@
 namespace fastcache::press {
 namespace {
 
-constexpr int kPairs = kCacheLayers * kCacheHeads;
 constexpr int kGroup = 2;
 
 CompressResult run(const char* text, RandomCache& cache, bool new_rows_only = false) {

@@ -83,13 +83,11 @@ StartedCompletion start_completion(Api& api, Endpoint endpoint, std::string_view
   return started;
 }
 
-void submit_waiting(StartedCompletion& started, const Api& api, std::vector<image::Picture> pictures,
+void submit_waiting(StartedCompletion& started, const Api& api, std::vector<Picture> pictures,
                     const std::function<void()>& on_news) {
   Request& request = *started.waiting;
-  for (image::Picture& picture : pictures) {
-    request.pictures.push_back(std::make_shared<const Picture>(
-        Picture{.width = picture.width, .height = picture.height, .rgb = std::move(picture.rgb)}));
-  }
+  for (Picture& picture : pictures)
+    request.pictures.push_back(std::make_shared<const Picture>(std::move(picture)));
   started.answers.push_back(api.engine().submit(std::move(request), on_news));
   started.waiting.reset();
 }

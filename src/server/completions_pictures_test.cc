@@ -23,10 +23,7 @@ using ::testing::HasSubstr;
 constexpr const char* kChat = "/v1/chat/completions";
 constexpr int kPictureTokens = 16;  // of the tiny encoder: 32 x 32 pixels in patches of 8
 
-image::Picture picture(uint64_t seed) {
-  std::mt19937_64 random(seed);
-  return image::test_support::random_picture(40, 32, random);
-}
+Picture picture(uint64_t seed) { return image::test_support::random_picture(40, 32, seed); }
 
 std::string png_url(uint64_t seed) { return data_url(image::test_support::encode_png(picture(seed))); }
 

@@ -25,8 +25,7 @@ using test_support::data_url;
 using ::testing::HasSubstr;
 
 Picture picture(int width, int height) {
-  std::mt19937_64 random(static_cast<uint64_t>(width * 1000 + height));
-  return image::test_support::random_picture(width, height, random);
+  return image::test_support::random_picture(width, height, static_cast<uint64_t>(width * 1000 + height));
 }
 
 std::string url_of(const Picture& made) { return data_url(image::test_support::encode_png(made)); }

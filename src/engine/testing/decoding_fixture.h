@@ -15,13 +15,7 @@ namespace fastcache::engine::test_support {
 
 class DecodingTest : public testing::Test {
  protected:
-  static DriverOptions options(int pool_tokens) {
-    DriverOptions made{.pool_bytes = LoopModel::pool_for(pool_tokens),
-                       .reserve_pages = LoopModel::kReservePages,
-                       .loop = {}};
-    made.loop.step_tokens = 48;
-    return made;
-  }
+  static DriverOptions options(int pool_tokens) { return loop_options(pool_tokens, 48); }
 
   static Request request(const std::string& inner, int n_prompt, int salt, int max_tokens, int budget,
                          int every) {

@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/testing/loop_driver.h"
 
+#include "engine/testing/loop_model.h"
+
 namespace fastcache::engine::test_support {
+
+DriverOptions loop_options(int pool_tokens, int step_tokens) {
+  DriverOptions made{
+      .pool_bytes = LoopModel::pool_for(pool_tokens), .reserve_pages = LoopModel::kReservePages, .loop = {}};
+  made.loop.step_tokens = step_tokens;
+  return made;
+}
+
+DriverOptions greedy_options(int pool_tokens) {
+  DriverOptions made = loop_options(pool_tokens, 48);
+  made.loop.max_running = 16;
+  made.loop.scheduler.lookahead_tokens = 0;
+  return made;
+}
 
 LoopDriver::LoopDriver(const model::LoadedModel& model, ComputePool& compute, const DriverOptions& options)
     : model_(model),

@@ -20,6 +20,11 @@ struct DriverOptions {
   kv::AllocationFaults* faults = nullptr;
 };
 
+// Of LoopModel, in a pool for so many tokens.
+DriverOptions loop_options(int pool_tokens, int step_tokens = StepLoopOptions{}.step_tokens);
+// The same with small steps that admit what they will have to preempt.
+DriverOptions greedy_options(int pool_tokens);
+
 struct CollectedAnswer {
   std::vector<int32_t> tokens;
   std::string text;

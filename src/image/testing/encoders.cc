@@ -211,6 +211,11 @@ Picture random_picture(int width, int height, std::mt19937_64& random) {
           .rgb = random_bytes(size_t{3} * static_cast<size_t>(width) * static_cast<size_t>(height), random)};
 }
 
+Picture random_picture(int width, int height, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  return random_picture(width, height, random);
+}
+
 std::vector<uint8_t> random_bytes(size_t n, std::mt19937_64& random) {
   std::vector<uint8_t> bytes(n);
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());

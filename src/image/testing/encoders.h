@@ -58,6 +58,7 @@ File encode_gif(const GifSpec& spec);
 File exif_with(int orientation, bool big_endian);
 
 Picture random_picture(int width, int height, std::mt19937_64& random);
+Picture random_picture(int width, int height, uint64_t seed);
 std::vector<uint8_t> random_bytes(size_t n, std::mt19937_64& random);
 
 }  // namespace fastcache::image::test_support

@@ -37,7 +37,8 @@ class CliEvalVision : public ::testing::Test {
     return run_fastcache(more);
   }
   static ChildResult eval_here(std::vector<std::string> more) {
-    more.insert(more.end(), {"-m", files_->model(), "--mmproj", files_->mmproj(), "--pool", "16MiB", "-t", "1"});
+    more.insert(more.end(),
+                {"-m", files_->model(), "--mmproj", files_->mmproj(), "--pool", "16MiB", "-t", "1"});
     return eval(more);
   }
   static void expect_error(const ChildResult& result, Code code, const std::string& part) {
@@ -71,7 +72,8 @@ TEST_F(CliEvalVision, TableJsonPageAndMarkdown) {
 TEST_F(CliEvalVision, ThroughAServerTheAnswersAreTheSame) {
   const ChildResult here = eval_here({"--json", "-"});
   ASSERT_EQ(here.exit_code, 0) << here.err;
-  test_support::ServerChild server({"-m", files_->model(), "--mmproj", files_->mmproj(), "--pool", "16MiB", "-t", "1"});
+  test_support::ServerChild server(
+      {"-m", files_->model(), "--mmproj", files_->mmproj(), "--pool", "16MiB", "-t", "1"});
   server.wait_until_ready();
   const std::string url = "http://127.0.0.1:" + std::to_string(server.port());
   const ChildResult there = eval({"--url", url, "--concurrency", "4", "--json", "-"});

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -39,7 +41,10 @@ void check(const VisionEvalOptions& options) {
     refuse("--press and --blind exclude each other: without pictures there is nothing to compress");
   if (!options.url.empty()) {
     bench::parse_load_url(options.url);
-    if (!options.mmproj.empty()) refuse("--url and --mmproj exclude each other: the server has its own");
+    for (const auto& [option, path] :
+         {std::pair("--mmproj", options.mmproj), std::pair("--lora", options.lora)})
+      if (!path.empty())
+        refuse(fmt::format("--url and {} exclude each other: the server has its own", option));
     if (!questions.presses.empty())
       refuse("--press needs the model here: a server compresses when the first token has left already");
     return;
@@ -55,7 +60,8 @@ EngineOptions engine_of(const VisionEvalOptions& options, const ModelOptions& mo
           .threads = model.threads,
           .step_tokens = model.chunk_tokens,
           .max_running = options.questions.concurrency,
-          .mmproj = options.mmproj};
+          .mmproj = options.mmproj,
+          .lora = options.lora};
 }
 
 void ask_in_process(const VisionEvalOptions& options, const ModelOptions& model, const eval::AskOptions& ask,
@@ -70,10 +76,13 @@ void ask_with_presses(const VisionEvalOptions& options, const ModelOptions& mode
   ComputePool compute(model_options.threads);
   const model::LoadedModel model(model::find_model(model_options.model).string(), compute);
   model::VisionEncoder vision(options.mmproj, model.vocab, model.hparams.n_embd);
+  std::optional<model::LoraAdapter> lora;
+  if (!options.lora.empty()) lora.emplace(options.lora, model.hparams);
   result.model = model.hparams.name;
   eval::ask_compressed({.model = model,
                         .vision = vision,
                         .threads = compute,
+                        .lora = lora ? &*lora : nullptr,
                         .kv_type = kv::parse_kv_type(model_options.kv_type),
                         .chunk_tokens = model_options.chunk_tokens},
                        ask, result);
@@ -91,12 +100,13 @@ void ask_at_url(const VisionEvalOptions& options, const ModelOptions&, const eva
 
 eval::VisionResult ask_all(const VisionEvalOptions& options, const ModelOptions& model) {
   const eval::VisionOptions& wanted = options.questions;
-  eval::VisionResult result{.options = wanted, .mmproj = options.mmproj, .url = options.url};
+  eval::VisionResult result{
+      .options = wanted, .mmproj = options.mmproj, .lora = options.lora, .url = options.url};
   result.questions = eval::choose_questions(
       eval::load_vision_questions(eval::find_vision_dataset(wanted.dataset), wanted.data),
       {.categories = wanted.categories, .n = wanted.examples, .seed = wanted.seed});
   ProgressBar bar;
-  const Interrupt interrupt;
+  const Interrupt interrupt(Interrupt::Second::ends_the_program);
   const eval::AskOptions ask{.blind = wanted.blind,
                              .answer_tokens = wanted.answer_tokens,
                              .concurrency = wanted.concurrency,

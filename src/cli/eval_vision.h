@@ -13,7 +13,7 @@ namespace fastcache::cli {
 
 struct VisionEvalOptions {
   eval::VisionOptions questions;
-  std::string mmproj;
+  std::string mmproj, lora;
   std::string url, api_key, served_model_name;
   double timeout_s = 600;  // of --url, without a byte
 };

@@ -17,6 +17,7 @@ CLI::Option* add_vision_options(CLI::App& command, ModelOptions& model, VisionEv
     return command.add_option(name, value, help)->needs(dataset);
   };
   add("--mmproj", options.mmproj, "GGUF file with the model's vision encoder");
+  add("--lora", options.lora, "GGUF file with a LoRA adapter for questions with pictures [none]");
   CLI::Option* url = add("--url", options.url,
                          "ask an OpenAI-compatible server, http://HOST:PORT, instead of a model here [none]");
   url->excludes(command.get_option("--model"));

@@ -67,15 +67,24 @@ WorkbenchOptions bench_options(const CompressedEngine& engine, const std::vector
           .chunk_tokens = engine.chunk_tokens,
           // The context, the fork that is measured, one more while a ratio is sought; and what answers add.
           .capacity_tokens = 4 * (context + 1) + at_once * (question + answer_tokens),
+          .lora = engine.lora,
           .max_sequences = 4 + at_once};
 }
 
 std::vector<Method> methods_of(const CompressedEngine& engine, const VisionOptions& options) {
   const bool all = options.presses == std::vector<std::string>{"all"};
-  return choose_methods(all ? std::vector<std::string>() : options.presses,
-                        {.n_layers = engine.model.hparams.n_layers,
-                         .output_weights = !engine.model.family->output_weights().empty()},
-                        options.seed);
+  std::vector<Method> methods =
+      choose_methods(all ? std::vector<std::string>() : options.presses,
+                     {.n_layers = engine.model.hparams.n_layers,
+                      .output_weights = !engine.model.family->output_weights().empty()},
+                     options.seed);
+  for (const Method& method : methods)
+    if (method.every > 0)
+      throw Error{Code::unsupported,
+                  fmt::format("press '{}' works while an answer grows, but these answers are "
+                              "short: name the press that it wraps",
+                              method.name)};
+  return methods;
 }
 
 class CompressedRun {

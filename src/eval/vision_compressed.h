@@ -8,6 +8,7 @@
 #include "eval/vision_results.h"
 #include "kv/page_layout.h"
 #include "model/loaded_model.h"
+#include "model/lora_adapter.h"
 #include "model/vision_encoder.h"
 
 namespace fastcache::eval {
@@ -16,6 +17,7 @@ struct CompressedEngine {
   const model::LoadedModel& model;
   model::VisionEncoder& vision;
   ComputePool& threads;
+  const model::LoraAdapter* lora = nullptr;  // null: none
   kv::KvType kv_type = kv::KvType::bf16;
   int chunk_tokens = 512;
 };

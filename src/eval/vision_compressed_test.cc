@@ -5,11 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+
 #include "base/error.h"
 #include "eval/testing/vision_files.h"
 #include "eval/vision_engine.h"
 #include "eval/vision_figures.h"
 #include "eval/vision_loaders.h"
+#include "model/testing/tiny_adapter.h"
 
 namespace fastcache::eval {
 namespace {
@@ -27,9 +30,12 @@ class VisionCompressed : public ::testing::Test {
     ComputePool threads(1);
     const model::LoadedModel model(files_.model(), threads);
     model::VisionEncoder vision(files_.mmproj(), model.vocab, model.hparams.n_embd);
+    std::optional<model::LoraAdapter> lora;
+    if (!lora_.empty()) lora.emplace(lora_, model.hparams);
     ask_compressed({.model = model,
                     .vision = vision,
                     .threads = threads,
+                    .lora = lora ? &*lora : nullptr,
                     .kv_type = kv::KvType::f32,
                     .chunk_tokens = chunk_tokens},
                    ask, result_);
@@ -37,6 +43,7 @@ class VisionCompressed : public ::testing::Test {
 
   test_support::VisionFiles files_;
   VisionResult result_;
+  std::string lora_;
 };
 
 TEST_F(VisionCompressed, UncompressedAnswersAreTheEngines) {
@@ -57,6 +64,28 @@ TEST_F(VisionCompressed, UncompressedAnswersAreTheEngines) {
     result_.presses.clear();
     result_.full_bytes.clear();
   }
+}
+
+TEST_F(VisionCompressed, AnAdapterIsAppliedAsTheEngineDoes) {
+  result_.questions.resize(3);
+  result_.options.removed = {0.5};
+  run();
+  const std::string without = result_.answers[0].text;
+  lora_ = files_.path("adapter.gguf");
+  model::test_support::write_tiny_adapter(lora_, {.context_length = 2048}, {});
+  result_.presses.clear();
+  result_.full_bytes.clear();
+  run();
+  EXPECT_NE(result_.answers[0].text, without);
+  Engine engine({.model = files_.model(),
+                 .pool_bytes = size_t{16} << 20,
+                 .kv_type = "f32",
+                 .threads = 1,
+                 .mmproj = files_.mmproj(),
+                 .lora = lora_});
+  const auto through_engine = ask_engine(engine, result_.questions, {.answer_tokens = 8});
+  for (size_t i = 0; i < through_engine.size(); ++i)
+    EXPECT_EQ(result_.answers[i].text, through_engine[i].text) << through_engine[i].error;
 }
 
 TEST_F(VisionCompressed, PressesAreMeasuredAtEqualBytes) {
@@ -99,8 +128,10 @@ TEST_F(VisionCompressed, StoppedItKeepsWholePictures) {
 }
 
 TEST_F(VisionCompressed, PressesThatAreNoneAreRefused) {
-  result_.options.presses = {"snapkw"};
-  EXPECT_THROW(run(), Error);
+  for (const char* press : {"snapkw", "decoding(knorm, every=64)"}) {
+    result_.options.presses = {press};
+    EXPECT_THROW(run(), Error) << press;
+  }
 }
 
 }  // namespace

@@ -69,6 +69,7 @@ nlohmann::json vision_json(const VisionResult& result) {
   return {{"version", FASTCACHE_VERSION},
           {"model", result.model},
           {"mmproj", result.mmproj},
+          {"lora", result.lora},
           {"url", result.url},
           {"seconds", result.seconds},
           {"stopped", result.stopped},

@@ -54,7 +54,8 @@ struct VisionPressRow {
 
 struct VisionResult {
   VisionOptions options{};
-  std::string model{}, mmproj{}, url{};  // url: of the server that answered; empty: our engine in process
+  std::string model{}, mmproj{}, lora{},
+      url{};  // url: of the server that answered; empty: our engine in process
   double seconds = 0;
   bool stopped = false;  // before all questions were asked
   std::vector<VisionQuestion> questions{};

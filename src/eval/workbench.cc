@@ -50,7 +50,7 @@ Workbench::Workbench(const model::LoadedModel& model, ComputePool& threads, cons
       options_(options),
       shape_(model::cache_shape(model.hparams, options.kv_type)),
       pool_(pool_options(model.hparams, shape_, options)),
-      runner_(model.hparams, *model.family, pool_, threads),
+      runner_(model.hparams, *model.family, pool_, threads, options.lora),
       output_weights_(model.family->output_weights()) {}
 
 std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logits) {
@@ -69,7 +69,8 @@ std::span<const float> Workbench::feed(std::span<const Feed> feeds, Logits logit
                     .n_new = n,
                     .logit_rows = rows[i],
                     .record = feed.record,
-                    .embeddings = feed.embeddings});
+                    .embeddings = feed.embeddings,
+                    .adapted = options_.lora != nullptr});
   }
   const std::span<const float> out = runner_.run(step);
   for (const Feed& feed : feeds)

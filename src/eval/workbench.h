@@ -12,6 +12,7 @@
 #include "kv/page_pool.h"
 #include "kv/sequence.h"
 #include "model/loaded_model.h"
+#include "model/lora_adapter.h"
 #include "model/picture_prompt.h"
 #include "model/runner.h"
 #include "press/press.h"
@@ -23,9 +24,10 @@ using Tokens = std::vector<model::Token>;
 
 struct WorkbenchOptions {
   kv::KvType kv_type = kv::KvType::bf16;
-  int chunk_tokens = 512;   // of a prompt in one step
-  int capacity_tokens = 0;  // of all sequences together, uncompressed
-  int max_sequences = 1;    // that live at once: each may leave a page half used in every head
+  int chunk_tokens = 512;                    // of a prompt in one step
+  int capacity_tokens = 0;                   // of all sequences together, uncompressed
+  const model::LoraAdapter* lora = nullptr;  // for every token; null: none. Must outlive the workbench
+  int max_sequences = 1;  // that live at once: each may leave a page half used in every head
 };
 
 // A prompt that was read: its uncompressed rows, and what presses want of its queries.

@@ -79,18 +79,5 @@ TEST(Models, FindsByPathAndByName) {
   EXPECT_THAT(message_of("../models/a"), HasSubstr("neither a file"));
 }
 
-TEST(Models, VisionFilesCountTogetherAndAreNoModels) {
-  const test_support::TemporaryFolder folder;
-  const Variable cache("FASTCACHE_CACHE", folder.path().c_str());
-  const auto vision = folder.path() / "models" / "vision";
-  std::filesystem::create_directories(vision);
-  std::ofstream(vision / "smollm2-135m-grid-mmproj.gguf") << "1";
-  EXPECT_FALSE(default_vision());
-  std::ofstream(vision / "smollm2-135m-grid-lora.gguf") << "1";
-  ASSERT_TRUE(default_vision());
-  EXPECT_EQ(default_vision()->mmproj, vision / "smollm2-135m-grid-mmproj.gguf");
-  EXPECT_TRUE(list_models().empty());
-}
-
 }  // namespace
 }  // namespace fastcache::model

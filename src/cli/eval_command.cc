@@ -100,18 +100,22 @@ void add_sample_options(CLI::App& command, eval::EvalOptions& given) {
   command.add_option("--press", given.presses,
                      "a method as `fastcache presses` writes it, without ratio; may be repeated [all; with "
                      "--dataset none, or `all`]");
-  command.add_option("--removed", given.removed, "fractions of the rows removed [0.25,0.5,0.75,0.8,0.9]")
+  command
+      .add_option("--removed", given.removed,
+                  "fractions of the rows removed [0.25,0.5,0.75,0.8,0.9; with --dataset 0.5,0.8]")
       ->delimiter(',');
   command.add_option("--data", given.data,
-                     "texts: a folder, a file, or a .jsonl file with \"text\" [the system's documents]");
+                     "texts: a folder, a file, or a .jsonl file with \"text\" [the system's documents]; with "
+                     "--dataset its folder");
   command.add_option("--seed", given.seed, "chooses texts, tasks and what is random in methods [1]");
   command.add_option("--documents", given.documents, "texts that are continued, 0: none [12; quick 4]");
   command.add_option("--context", given.context_tokens,
                      "tokens of a text that are compressed [2048; quick 1024]");
   command.add_option("--continuation", given.continuation_tokens,
                      "tokens of a text that are scored afterwards [512; quick 256]");
-  command.add_option("--examples", given.examples,
-                     "of each retrieval task and length, 0: none [16; quick 6]");
+  command.add_option(
+      "--examples", given.examples,
+      "of each retrieval task and length, 0: none [16; quick 6]; with --dataset questions, 0: all [all]");
   command.add_option("--lengths", given.lengths, "tokens of a retrieval task [2048,4096,8192; quick 1024]")
       ->delimiter(',');
   command.add_flag("--query-aware", given.query_aware,

@@ -39,6 +39,8 @@ void check(const VisionEvalOptions& options) {
           fmt::format("--removed {}: it is the fraction removed and must be above 0 and below 1", removed));
   if (!questions.presses.empty() && questions.blind)
     refuse("--press and --blind exclude each other: without pictures there is nothing to compress");
+  if (!options.lora.empty() && questions.blind)
+    refuse("--lora and --blind exclude each other: the adapter works on questions with pictures only");
   if (!options.url.empty()) {
     bench::parse_load_url(options.url);
     for (const auto& [option, path] :

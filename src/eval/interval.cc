@@ -53,4 +53,17 @@ Interval mean(std::span<const double> values, uint64_t seed) {
   return ratio_of_sums(values, std::vector<double>(values.size(), 1.0), seed);
 }
 
+Interval mean_of_groups(std::span<const double> values, std::span<const size_t> groups, uint64_t seed) {
+  std::vector<double> sums, counts;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i == 0 || groups[i] != groups[i - 1]) {
+      sums.push_back(0);
+      counts.push_back(0);
+    }
+    sums.back() += values[i];
+    ++counts.back();
+  }
+  return ratio_of_sums(sums, counts, seed);
+}
+
 }  // namespace fastcache::eval

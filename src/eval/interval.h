@@ -2,6 +2,7 @@
 // How sure a mean is: bootstrap over documents or examples. Pure functions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -20,5 +21,9 @@ Interval ratio_of_sums(std::span<const double> numerators, std::span<const doubl
                        uint64_t seed);
 
 Interval mean(std::span<const double> values, uint64_t seed);
+
+// The mean of values that come in groups, such as questions about one picture: the interval is that of
+// drawing groups. groups: [values], equal numbers stand side by side.
+Interval mean_of_groups(std::span<const double> values, std::span<const size_t> groups, uint64_t seed);
 
 }  // namespace fastcache::eval

@@ -45,6 +45,22 @@ TEST(Interval, OneSampleSaysNothingOfTheSpread) {
   EXPECT_TRUE(std::isnan(interval.high));
 }
 
+TEST(Interval, ValuesOfAGroupAreOneSample) {
+  // Ten pictures with eight equal answers each tell as much as ten answers.
+  std::vector<double> values, alone;
+  std::vector<size_t> groups;
+  for (size_t group = 0; group < 10; ++group) {
+    alone.push_back(group < 6 ? 1.0 : 0.0);
+    values.insert(values.end(), 8, alone.back());
+    groups.insert(groups.end(), 8, group);
+  }
+  const Interval grouped = mean_of_groups(values, groups, 3), wanted = mean(alone, 3);
+  EXPECT_DOUBLE_EQ(grouped.value, wanted.value);
+  EXPECT_DOUBLE_EQ(grouped.low, wanted.low);
+  EXPECT_DOUBLE_EQ(grouped.high, wanted.high);
+  EXPECT_LT(mean(values, 3).high, wanted.high);  // as if they were 80
+}
+
 TEST(Interval, WithoutAnythingToDivideBy) {
   const std::vector<double> tops{1, 2}, bottoms{0, 0};
   EXPECT_TRUE(std::isnan(ratio_of_sums(tops, bottoms, 1).value));

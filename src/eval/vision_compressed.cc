@@ -2,6 +2,7 @@
 #include "eval/vision_compressed.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -87,6 +88,14 @@ std::vector<Method> methods_of(const CompressedEngine& engine, const VisionOptio
   return methods;
 }
 
+// Pictures of one dataset fill the same rows of their prompts: with one seed chance would drop the same of
+// all.
+void mix_seed(press::PressParams& press, uint64_t group) {
+  press.seed += group;
+  for (press::PressParams& inner : press.inner)
+    if (inner.seed != 0) mix_seed(inner, group);  // 0: the outer one's
+}
+
 class CompressedRun {
  public:
   CompressedRun(const CompressedEngine& engine, const AskOptions& ask, VisionResult& result)
@@ -115,18 +124,27 @@ class CompressedRun {
            ask_.progress(static_cast<int>(group.first), static_cast<int>(result_.questions.size()), what);
   }
 
+  void fail(const Group& group, const std::string& why) {
+    for (size_t i = group.first; i < group.end; ++i) result_.answers[i] = {.asked = true, .error = why};
+  }
+
   // False: stopped, and nothing of it counts.
   bool measure(const Group& group, const press::PressNeeds& needs) {
     if (!group.error.empty()) {
-      for (size_t i = group.first; i < group.end; ++i)
-        result_.answers[i] = {.asked = true, .error = group.error};
+      fail(group, group.error);
       return true;
     }
     if (!go_on(group, "reading pictures")) return false;
-    const PicturesRead pictures =
-        read_pictures(engine_.vision, engine_.threads, group.tokens[0], result_.questions[group.first]);
+    std::optional<PicturesRead> pictures;
+    try {
+      pictures =
+          read_pictures(engine_.vision, engine_.threads, group.tokens[0], result_.questions[group.first]);
+    } catch (const Error& error) {
+      fail(group, error.what());
+      return true;
+    }
     const Context context =
-        bench_.read(pictures.prompt, pictures.embeddings, engine_.vision.reading().both_ways, needs);
+        bench_.read(pictures->prompt, pictures->embeddings, engine_.vision.reading().both_ways, needs);
     const std::vector<GreedyAnswer> full = answer(group, context.sequence);
     std::vector<Measured> rows;
     for (size_t row = 0; row < result_.presses.size(); ++row) {
@@ -147,7 +165,9 @@ class CompressedRun {
   Measured compressed(const Group& group, const Context& context, size_t row) {
     const double removed = result_.presses[row].removed;
     const size_t target = even_bytes(bench_, context.sequence.token_count(), removed);
-    Compressed cache = bench_.compress_to(context, methods_[row % methods_.size()].params, removed, target);
+    press::PressParams press = methods_[row % methods_.size()].params;
+    mix_seed(press, group.first);
+    Compressed cache = bench_.compress_to(context, press, removed, target);
     Measured measured{.cache = std::move(cache)};
     measured.lacks = is_compressed(measured.cache.sequence);
     measured.answers = answer(group, measured.cache.sequence);

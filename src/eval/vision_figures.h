@@ -14,7 +14,7 @@ namespace fastcache::eval {
 struct CategoryFigures {
   std::string category{};
   int n = 0;            // questions that were answered
-  Interval accuracy{};  // questions drawn with replacement; NaN where none was answered
+  Interval accuracy{};  // drawn with replacement: questions with their pictures; NaN where none was answered
 };
 
 struct VisionFigures {

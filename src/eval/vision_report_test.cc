@@ -34,7 +34,7 @@ class VisionReport : public ::testing::Test {
     for (int i = 0; i < 10; ++i) {
       result_.questions.push_back({.source = "questions.jsonl, line " + std::to_string(i),
                                    .category = i < 4 ? "cell" : kHostile,
-                                   .before = {kHostile},
+                                   .before = {kHostile + std::to_string(i / 2)},
                                    .pictures = {picture},
                                    .question = kHostile,
                                    .answer = "right"});

@@ -12,11 +12,6 @@ constexpr size_t kLetters = 26;
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
 
-bool is_word(char c) {
-  return (lower(c) >= 'a' && lower(c) <= 'z') || (c >= '0' && c <= '9') || c == '\'' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-
 std::string relaxed(std::string_view text) {
   text = trimmed(text);
   if (text.ends_with('.')) text = trimmed(text.substr(0, text.size() - 1));
@@ -50,7 +45,8 @@ std::optional<size_t> leading_letter(std::string_view answer) {
   const char letter = lower(answer[0]);
   if (letter < 'a' || letter > 'z') return std::nullopt;
   answer.remove_prefix(1);
-  if (!answer.empty() && (is_word(answer[0]) || answer[0] == ' ')) return std::nullopt;
+  constexpr std::string_view kBehindLetter = ".:)\n";  // "A, B or C" and "A/B" choose nothing
+  if (!answer.empty() && kBehindLetter.find(answer[0]) == std::string_view::npos) return std::nullopt;
   return static_cast<size_t>(letter - 'a');
 }
 

@@ -40,7 +40,8 @@ TEST(VisionScore, ChoicesByLetterOrText) {
   const std::vector<std::string> choices{"a cat", "a dog", "Both", "c"};
   for (const char* right : {"B", "b", "(B)", "B.", "B. a dog", "B: a cat?", "B)", "a dog", "A dog."})
     EXPECT_EQ(score(Match::choice, "a dog", right, choices), 1) << right;
-  for (const char* wrong : {"A", "", "Both", "Boat", "a dog or a cat", "C", "E", "(", "B and C", "Z."})
+  for (const char* wrong :
+       {"A", "", "Both", "Boat", "a dog or a cat", "C", "E", "(", "B and C", "Z.", "B, C or D", "B/C", "B-C"})
     EXPECT_EQ(score(Match::choice, "a dog", wrong, choices), 0) << wrong;
   // What is written out counts before the letter.
   EXPECT_EQ(score(Match::choice, "c", "C", choices), 1);

@@ -21,10 +21,11 @@ std::string with_interval(const Interval& interval) {
 
 std::vector<std::string> notes_of(const VisionResult& result, const VisionFigures& figures) {
   const VisionOptions& options = result.options;
-  std::vector<std::string> notes{fmt::format(
-      "{}{}; {} of {} questions answered{} (seed {}), greedy, at most {} tokens; {:.0f} s.", result.model,
-      result.url.empty() ? "" : " at " + result.url, figures.all.n, result.questions.size(),
-      options.blind ? ", without the pictures" : "", options.seed, options.answer_tokens, result.seconds)};
+  std::vector<std::string> notes{
+      fmt::format("{}{}; {} of {} questions answered{} (seed {}), greedy, at most {} tokens; {:.0f} s.",
+                  model::displayable(result.model), result.url.empty() ? "" : " at " + result.url,
+                  figures.all.n, result.questions.size(), options.blind ? ", without the pictures" : "",
+                  options.seed, options.answer_tokens, result.seconds)};
   if (figures.n_failed > 0)
     notes.push_back(fmt::format("{} failed and are not counted; the first: {}", figures.n_failed,
                                 model::displayable(figures.first_error)));

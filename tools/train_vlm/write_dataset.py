@@ -14,7 +14,7 @@ DESCRIBE = {"describe": 1, "present": 1, "is empty": 1}
 
 
 def held_out(seed: int, n: int) -> dict:
-    """Name of a set -> samples: what the gate asks too"""
+    """Name of a set -> samples, of the kinds that the gate asks and others"""
     return {"grid": [grid_sample((seed, HELD_OUT, 5, number), FACTS | DESCRIBE) for number in range(n)],
             "multi-image": [set_sample((seed, HELD_OUT, 6, number), SETS, 8) for number in range(n // 4)]}
 

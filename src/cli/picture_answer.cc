@@ -3,13 +3,11 @@
 
 #include <unistd.h>
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdio>
 #include <memory>
-#include <mutex>
 
 #include "base/log.h"
+#include "base/waker.h"
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "fastcache/engine.h"
@@ -51,27 +49,6 @@ EngineOptions engine_of(const RunOptions& options) {
           .mmproj = options.mmproj,
           .lora = options.lora};
 }
-
-// Wakes the reader of an answer; Ctrl-C, which wakes nobody, is looked for now and then.
-class Waker {
- public:
-  void wake() {
-    const std::lock_guard lock(mutex_);
-    has_news_ = true;
-    news_.notify_one();
-  }
-  void wait() {
-    constexpr auto kLookForInterrupt = std::chrono::milliseconds(50);
-    std::unique_lock lock(mutex_);
-    news_.wait_for(lock, kLookForInterrupt, [this] { return has_news_; });
-    has_news_ = false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable news_;
-  bool has_news_ = false;
-};
 
 Finish print_answer(Answer& answer, Waker& waker) {
   const Interrupt interrupt;

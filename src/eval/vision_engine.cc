@@ -2,37 +2,14 @@
 #include "eval/vision_engine.h"
 
 #include <algorithm>
-#include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 
+#include "base/waker.h"
 #include "eval/vision_message.h"
 #include "eval/vision_score.h"
 
 namespace fastcache::eval {
 namespace {
-
-// The engine's thread wakes the asker; a wish to stop, which wakes nobody, is looked for now and then.
-class Waker {
- public:
-  void wake() {
-    const std::lock_guard lock(mutex_);
-    has_news_ = true;
-    news_.notify_one();
-  }
-  void wait() {
-    constexpr auto kLookForStop = std::chrono::milliseconds(50);
-    std::unique_lock lock(mutex_);
-    news_.wait_for(lock, kLookForStop, [this] { return has_news_; });
-    has_news_ = false;
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable news_;
-  bool has_news_ = false;
-};
 
 class Asker {
  public:

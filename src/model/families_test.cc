@@ -8,9 +8,8 @@
 #include <map>
 #include <random>
 
-#include "base/cpu_features.h"
-#include "base/error.h"
 #include "model/runner.h"
+#include "model/testing/compare.h"
 #include "model/testing/evaluate.h"
 #include "model/testing/llama_oracle.h"
 #include "model/testing/tiny_model.h"
@@ -18,6 +17,7 @@
 namespace fastcache::model {
 namespace {
 
+using test_support::skip_unless_isa_is_there;
 using test_support::TestModel;
 using test_support::TinyModel;
 
@@ -75,14 +75,6 @@ const std::map<std::string, TinyModel>& tiny_models() {
       {"gemma3_without_window", gemma3({})},
   };
   return models;
-}
-
-void skip_unless_isa_is_there() {
-  try {
-    selected_isa();
-  } catch (const Error& error) {
-    GTEST_SKIP() << error.what();
-  }
 }
 
 // What our logits differ from libllama's, at most, and in the norm of all.

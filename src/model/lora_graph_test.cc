@@ -8,10 +8,10 @@
 #include <map>
 #include <random>
 
-#include "base/cpu_features.h"
 #include "base/error.h"
 #include "base/test_seed.h"
 #include "model/runner.h"
+#include "model/testing/compare.h"
 #include "model/testing/evaluate.h"
 #include "model/testing/llama_oracle.h"
 #include "model/testing/tiny_adapter.h"
@@ -20,6 +20,8 @@
 namespace fastcache::model {
 namespace {
 
+using test_support::largest_difference;
+using test_support::skip_unless_isa_is_there;
 using test_support::TestModel;
 using test_support::TinyAdapter;
 using test_support::TinyModel;
@@ -30,25 +32,6 @@ std::vector<int32_t> random_tokens(int n, int n_vocab, uint64_t seed) {
   std::vector<int32_t> tokens(static_cast<size_t>(n));
   for (int32_t& id : tokens) id = token(random);
   return tokens;
-}
-
-float largest_difference(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  float largest = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const float difference = std::abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;  // a NaN wins
-  }
-  return largest;
-}
-
-// FASTCACHE_ISA may ask for what this CPU has not got.
-void skip_unless_isa_is_there() {
-  try {
-    selected_isa();
-  } catch (const Error& error) {
-    GTEST_SKIP() << error.what();
-  }
 }
 
 // Gates so large that GELU is x or 0: libllama reads it from a table of half precision in between.

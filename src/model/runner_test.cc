@@ -10,8 +10,7 @@
 #include <map>
 #include <random>
 
-#include "base/cpu_features.h"
-#include "base/error.h"
+#include "model/testing/compare.h"
 #include "model/testing/evaluate.h"
 #include "model/testing/llama_oracle.h"
 #include "model/testing/tiny_model.h"
@@ -20,6 +19,8 @@ namespace fastcache::model {
 namespace {
 
 using test_support::EvaluateOptions;
+using test_support::largest_difference;
+using test_support::skip_unless_isa_is_there;
 using test_support::TestModel;
 using test_support::TinyModel;
 
@@ -29,16 +30,6 @@ std::vector<int32_t> random_tokens(int n, int n_vocab, uint32_t seed) {
   std::vector<int32_t> tokens(static_cast<size_t>(n));
   for (int32_t& id : tokens) id = token(random);
   return tokens;
-}
-
-float largest_difference(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  float largest = 0;
-  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    const float difference = std::abs(a[i] - b[i]);
-    if (!(difference <= largest)) largest = difference;  // a NaN wins
-  }
-  return largest;
 }
 
 const std::map<std::string, TinyModel>& tiny_models() {
@@ -56,15 +47,6 @@ const std::map<std::string, TinyModel>& tiny_models() {
       {"rope_llama3", {.rope_base = 500000.0f, .llama3_rope = true}},
   };
   return models;
-}
-
-// FASTCACHE_ISA may ask for what this CPU has not got.
-void skip_unless_isa_is_there() {
-  try {
-    selected_isa();
-  } catch (const Error& error) {
-    GTEST_SKIP() << error.what();
-  }
 }
 
 class TinyModelTest : public testing::TestWithParam<std::string> {

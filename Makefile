@@ -7,7 +7,7 @@ override MODEL := $(value MODEL)
 PREFIX ?= /usr/local
 export PROMPT MODEL DESTDIR
 .PHONY: run test chat install help setup build format tidy asan tsan slow-test bench-peers golden
-.PHONY: train-vlm reproduce-presses clean
+.PHONY: train-vlm reproduce-presses reproduce-vision clean
 
 run: build ## start the server; PROMPT="..." for one answer instead, MODEL=file.gguf for another model
 	@if [ -n "$$PROMPT" ]; then exec build/release/fastcache run $${MODEL:+-m "$$MODEL"} -p "$$PROMPT"; \
@@ -26,7 +26,7 @@ install: $(if $(wildcard build/release/fastcache),,build) ## below PREFIX=/usr/l
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
-setup: ## system packages, libllama and the embedded model
+setup: ## system packages, libllama, the embedded model and its eyes
 	@scripts/setup
 
 build: setup ## build/release/fastcache and all tests
@@ -54,6 +54,7 @@ slow-test: build ## the slow tests
 bench-peers: build ## compare with other programs on this machine
 	@tools/peers/run
 	@tools/peers/serving
+	@tools/peers/pictures
 
 golden: ## remake what kvpress answers, for the tests of presses (3 GB of downloads the first time)
 	@tools/golden/run
@@ -63,6 +64,9 @@ train-vlm: setup ## train the embedded vision-language model; goes on where it s
 
 reproduce-presses: build ## the measurement behind docs/results-presses.md at full size (plan an hour): build/presses.{json,html,md}
 	@build/release/fastcache eval --json build/presses.json --html build/presses.html --markdown build/presses.md
+
+reproduce-vision: build ## the measurement behind docs/results-vision.md (plan two hours): build/vision/
+	@tools/peers/picture_quality
 
 clean: ## remove build/; the per-user cache stays
 	@rm -rf build

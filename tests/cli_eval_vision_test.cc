@@ -124,6 +124,7 @@ TEST_F(CliEvalVision, SaysWhatIsWrong) {
   expect_error(eval({"--url", "ftp://x"}), Code::bad_request, "ftp");
   expect_error(eval({"--url", "http://127.0.0.1:1", "--press", "knorm"}), Code::bad_request, "--press");
   expect_error(eval({"--url", "http://127.0.0.1:1"}), Code::io, "is the server running");
+  EXPECT_THAT(eval({"--url", "http://127.0.0.1:1", "--kv-type", "int8"}).err, HasSubstr("excludes"));
   expect_error(run_fastcache({"eval", "--dataset", "coco"}), Code::not_found, "easyvqa, grid");
   expect_error(run_fastcache({"eval", "--dataset", "gqa", "--mmproj", files_->mmproj()}), Code::bad_request,
                "--data FOLDER");

@@ -14,6 +14,7 @@
 #include "cli/json_file.h"
 #include "cli/output.h"
 #include "cli/progress_bar.h"
+#include "cli/vision_choice.h"
 #include "eval/report_html.h"
 #include "eval/vision_compressed.h"
 #include "eval/vision_dataset.h"
@@ -29,6 +30,13 @@ namespace fastcache::cli {
 namespace {
 
 void refuse(const std::string& what) { throw Error{Code::bad_request, what}; }
+
+// With the encoder and adapter that the model's name stands for.
+VisionEvalOptions completed(VisionEvalOptions options, const std::string& model) {
+  const bool needs_no_eyes = !options.url.empty() || (options.questions.blind && options.mmproj.empty());
+  if (!needs_no_eyes) choose_vision(model, options.mmproj, options.lora);
+  return options;
+}
 
 void check(const VisionEvalOptions& options) {
   const eval::VisionOptions& questions = options.questions;
@@ -127,7 +135,8 @@ eval::VisionResult ask_all(const VisionEvalOptions& options, const ModelOptions&
 
 }  // namespace
 
-int run_vision_eval(const VisionEvalOptions& options, const ModelOptions& model, const ReportPaths& paths) {
+int run_vision_eval(const VisionEvalOptions& named, const ModelOptions& model, const ReportPaths& paths) {
+  const VisionEvalOptions options = completed(named, model.model);
   check(options);
   for (const std::string& path : {paths.json, paths.html, paths.markdown}) check_writable(path);
   const std::string chart_js = paths.html.empty() ? std::string() : eval::read_chart_js(paths.chart_js);

@@ -16,11 +16,12 @@ CLI::Option* add_vision_options(CLI::App& command, ModelOptions& model, VisionEv
   const auto add = [&](const char* name, auto& value, const char* help) {
     return command.add_option(name, value, help)->needs(dataset);
   };
-  add("--mmproj", options.mmproj, "GGUF file with the model's vision encoder");
-  add("--lora", options.lora, "GGUF file with a LoRA adapter for questions with pictures [none]");
+  add("--mmproj", options.mmproj,
+      "GGUF file with the model's vision encoder [with the embedded model its own]");
+  add("--lora", options.lora,
+      "GGUF file with a LoRA adapter for questions with pictures [with the embedded model its own]");
   CLI::Option* url = add("--url", options.url,
                          "ask an OpenAI-compatible server, http://HOST:PORT, instead of a model here [none]");
-  url->excludes(command.get_option("--model"));
   const auto add_for_url = [&](const char* name, auto& value, const char* help) {
     return command.add_option(name, value, help)->needs(url);
   };
@@ -42,6 +43,8 @@ CLI::Option* add_vision_options(CLI::App& command, ModelOptions& model, VisionEv
       ->needs(dataset);
   add_pool_option(command, model);
   command.get_option("--pool")->needs(dataset);
+  for (const char* of_a_model_here : {"--model", "--threads", "--kv-type", "--chunk", "--pool"})
+    url->excludes(command.get_option(of_a_model_here));
   return dataset;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/commands.h"
 #include "cli/picture_answer.h"
 #include "cli/session.h"
+#include "cli/vision_choice.h"
 
 namespace fastcache::cli {
 namespace {
@@ -45,7 +46,10 @@ int run(RunOptions options) {
     throw Error{Code::bad_request, "the prompt is empty; it must have at least one character"};
   if (!one_answer && !options.images.empty())
     throw Error{Code::bad_request, "--image needs a question, such as --image a.png \"what is this?\""};
-  if (!options.images.empty()) return answer_about_pictures(options);
+  if (!options.images.empty()) {
+    choose_vision(options.model.model, options.mmproj, options.lora);
+    return answer_about_pictures(options);
+  }
   Session session(options);
   if (!one_answer) {
     chat(session);
@@ -74,11 +78,14 @@ void add_run_command(CLI::App& program, int& exit_code) {
                        "png, jpeg, webp or gif file that the prompt is about; can be given more than once")
           ->allow_extra_args(false)
           ->excludes(raw);
-  CLI::Option* mmproj =
-      command
-          ->add_option("--mmproj", options->mmproj, "GGUF file with the model's vision encoder, for --image")
-          ->needs(images);
-  command->add_option("--lora", options->lora, "GGUF file with a LoRA adapter, for --image")->needs(mmproj);
+  command
+      ->add_option("--mmproj", options->mmproj,
+                   "GGUF file with the model's vision encoder, for --image [with the embedded model its own]")
+      ->needs(images);
+  command
+      ->add_option("--lora", options->lora,
+                   "GGUF file with a LoRA adapter, for --image [with the embedded model its own]")
+      ->needs(images);
   command->add_option("-n,--max-tokens", options->max_tokens, "longest answer, in tokens")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 30));

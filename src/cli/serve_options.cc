@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "cli/options.h"
+#include "cli/vision_choice.h"
 #include "engine/sampling_params.h"
 #include "model/models.h"
 #include "press/registry.h"
@@ -32,14 +33,12 @@ void add_seconds(CLI::App& command, const char* name, int64_t& ms, const char* h
 void add_model_options(CLI::App& command, EngineOptions& engine) {
   command.add_option("-m,--model", engine.model,
                      "GGUF file, or a name that `fastcache models` lists [the embedded model]");
-  CLI::Option* mmproj =
-      command.add_option("--mmproj", engine.mmproj,
-                         "GGUF file with the model's vision encoder: requests may bring pictures then");
-  command
-      .add_option("--lora", engine.lora,
-                  "GGUF file with a LoRA adapter for requests that hold pictures; answers to text stay as "
-                  "they are")
-      ->needs(mmproj);
+  command.add_option("--mmproj", engine.mmproj,
+                     "GGUF file with the model's vision encoder: requests may bring pictures then; none: no "
+                     "pictures [with the embedded model its own]");
+  command.add_option("--lora", engine.lora,
+                     "GGUF file with a LoRA adapter for requests that hold pictures; answers to text stay as "
+                     "they are [with the embedded model its own]");
   add_bytes(command, "--image-cache", engine.image_cache_bytes,
             "embeddings kept of pictures that were seen before");
   command.add_option("-t,--threads", engine.threads, "compute threads, 0 = one per core")
@@ -169,7 +168,9 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
 
 void finish(ServeOptions& options) {
   engine::check(options.server.defaults.sampling);
-  model::find_model(options.server.engine.model);
+  EngineOptions& engine = options.server.engine;
+  model::find_model(engine.model);
+  choose_vision(engine.model, engine.mmproj, engine.lora);
   if (options.kv_compression.empty()) return;
   const Compression wish = server::parse_compression(options.kv_compression);
   press::complete({.name = wish.press,

@@ -27,8 +27,15 @@ std::string text_table(const Table& table) {
   return text;
 }
 
+// A bar in a cell would end it.
 std::string markdown_row(const std::vector<std::string>& cells) {
-  return fmt::format("| {} |\n", fmt::join(cells, " | "));
+  std::string line = "|";
+  for (const std::string& cell : cells) {
+    line += ' ';
+    for (const char c : cell) line += c == '|' ? std::string("\\|") : std::string(1, c);
+    line += " |";
+  }
+  return line + '\n';
 }
 
 std::string markdown_table(const Table& table) {

@@ -46,11 +46,14 @@ Group make_group(const CompressedEngine& engine, const std::vector<VisionQuestio
   return group;
 }
 
+// None if it was stopped meanwhile: every picture is opened for its size.
 std::vector<Group> make_groups(const CompressedEngine& engine, const std::vector<VisionQuestion>& questions,
-                               int answer_tokens) {
+                               const AskOptions& ask) {
   std::vector<Group> groups;
-  for (size_t first = 0; first < questions.size(); first = groups.back().end)
-    groups.push_back(make_group(engine, questions, first, answer_tokens));
+  for (size_t first = 0; first < questions.size(); first = groups.back().end) {
+    if (ask.progress && !ask.progress(0, static_cast<int>(questions.size()), "measuring prompts")) return {};
+    groups.push_back(make_group(engine, questions, first, ask.answer_tokens));
+  }
   return groups;
 }
 
@@ -103,7 +106,7 @@ class CompressedRun {
         ask_(ask),
         result_(result),
         methods_(methods_of(engine, result.options)),
-        groups_(make_groups(engine, result.questions, ask.answer_tokens)),
+        groups_(make_groups(engine, result.questions, ask)),
         bench_(engine.model, engine.threads, bench_options(engine, groups_, ask.answer_tokens)) {
     result_.answers.assign(result_.questions.size(), {});
     for (const double removed : result_.options.removed)

@@ -41,6 +41,15 @@ Json as_json(const VisionQuestion& question, const VisionAnswer& answer) {
   return json;
 }
 
+// [answers]: null where a question failed.
+Json scores_of(const VisionResult& result, const VisionPressRow& row) {
+  Json scores = Json::array();
+  size_t at = 0;
+  for (const VisionAnswer& answer : result.answers)
+    if (answer.asked) scores.push_back(answer.error.empty() ? Json(row.scores.at(at++)) : Json());
+  return scores;
+}
+
 Json as_json(const VisionResult& result, const VisionPressRow& row) {
   const VisionPressFigures figures = vision_press_figures(result, row);
   return {{"press", row.press},
@@ -48,7 +57,7 @@ Json as_json(const VisionResult& result, const VisionPressRow& row) {
           {"removed", row.removed},
           {"n", row.scores.size()},
           {"accuracy", as_json(figures.accuracy)},
-          {"score_by_question", row.scores},
+          {"score_by_question", scores_of(result, row)},
           {"resident_bytes", row.resident.bytes},
           {"resident_of_full", figures.resident.of_full},
           {"nominal_ratio", figures.resident.ratio},

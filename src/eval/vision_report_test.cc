@@ -93,6 +93,8 @@ TEST_F(VisionReport, TableForATerminal) {
   add_presses();
   EXPECT_THAT(vision_table(result_), HasSubstr("knorm *"));
   EXPECT_THAT(vision_markdown(result_), HasSubstr("| knorm * | 50 | 50.0 | 0.500 | 25.0"));
+  result_.questions[0].category = "a|b";
+  EXPECT_THAT(vision_markdown(result_), HasSubstr("| a\\|b | 1 |"));
 }
 
 TEST_F(VisionReport, Json) {
@@ -107,6 +109,9 @@ TEST_F(VisionReport, Json) {
   EXPECT_EQ(json["presses"].size(), 2u);
   EXPECT_EQ(json["presses"][1]["resident_of_full"], 0.5);
   EXPECT_EQ(json["presses"][1]["accuracy"]["value"], 0.25);
+  EXPECT_EQ(json["presses"][1]["score_by_question"].size(), 9u);  // as the answers
+  EXPECT_EQ(json["presses"][1]["score_by_question"][1], 1);
+  EXPECT_TRUE(json["presses"][1]["score_by_question"][8].is_null());
 }
 
 TEST_F(VisionReport, ThePageShowsWrongAnswersAndObeysNone) {

@@ -2,7 +2,6 @@
 #include "model/lora_step.h"
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 namespace fastcache::model {
@@ -20,14 +19,15 @@ void add_lora_input(StepGraph& graph, StepContext& context, Rows rows, const lin
                     const linear::LowRank* lora) {
   if (lora == nullptr) return;
   const auto n_in = static_cast<size_t>(lora->n_in());
-  // Rows of scratch for each thread, made here so that the operation allocates nothing.
-  auto scratch = std::make_shared<std::vector<std::vector<float>>>(static_cast<size_t>(context.n_threads),
-                                                                   std::vector<float>(kRowsPerTask * n_in));
-  graph.add("lora", [&context, rows, &input, lora, n_in, scratch](const WorkRange& range) {
+  // Made here so that the operation allocates nothing.
+  context.lora_inputs.resize(static_cast<size_t>(context.n_threads));
+  for (std::vector<float>& of_thread : context.lora_inputs)
+    of_thread.resize(std::max(of_thread.size(), kRowsPerTask * n_in));
+  graph.add("lora", [&context, rows, &input, lora, n_in](const WorkRange& range) {
     const std::vector<int>& adapted = adapted_rows(context, rows).rows;
     const int n_rows = static_cast<int>(adapted.size());
     const auto width = static_cast<size_t>(context.lora_width);
-    float* x = (*scratch)[static_cast<size_t>(range.thread)].data();
+    float* x = context.lora_inputs[static_cast<size_t>(range.thread)].data();
     for (int begin = range.tasks->take() * kRowsPerTask; begin < n_rows;
          begin = range.tasks->take() * kRowsPerTask) {
       const auto n = static_cast<size_t>(std::min(kRowsPerTask, n_rows - begin));

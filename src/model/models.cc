@@ -14,7 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kDefaultModel = "SmolLM2-135M-Instruct-Q4_1.gguf";  // scripts/fetch puts it there
+constexpr const char* kDefaultModel = "SmolLM2-135M-Instruct-Q4_1.gguf";  // scripts/fetch puts them there
+constexpr const char* kDefaultVision = "smollm2-135m-grid";
 
 std::string variable(const char* name) {
   const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody of us calls setenv
@@ -61,6 +62,13 @@ fs::path default_model() {
       Code::not_found,
       fmt::format("the embedded model {} does not exist; run `make setup`, or name a GGUF file with -m",
                   path.string())};
+}
+
+std::optional<VisionFiles> default_vision() {
+  const fs::path folder = models_folder() / kDefaultVision;
+  VisionFiles files{.mmproj = folder / "mmproj.gguf", .lora = folder / "adapter.gguf"};
+  if (!is_file(files.mmproj) || !is_file(files.lora)) return {};
+  return files;
 }
 
 fs::path find_model(const std::string& path_or_name) {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,13 @@ std::vector<ModelFile> list_models();  // by name; empty if the folder does not 
 
 // The embedded model. Throws Error (not_found) that says to run `make setup`.
 std::filesystem::path default_model();
+
+// The vision encoder and the LoRA adapter that make the embedded model one for pictures, put into
+// <cache>/models/smollm2-135m-grid by `make setup`; nothing where one of them is missing.
+struct VisionFiles {
+  std::filesystem::path mmproj, lora;
+};
+std::optional<VisionFiles> default_vision();
 
 // What `-m` means: an existing path, else the name of a file in the models folder, with or without ".gguf";
 // empty is the default model. Throws Error (not_found) that lists what is there.

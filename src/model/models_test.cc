@@ -79,5 +79,18 @@ TEST(Models, FindsByPathAndByName) {
   EXPECT_THAT(message_of("../models/a"), HasSubstr("neither a file"));
 }
 
+TEST(Models, VisionFilesCountTogetherAndAreNoModels) {
+  const test_support::TemporaryFolder folder;
+  const Variable cache("FASTCACHE_CACHE", folder.path().c_str());
+  const auto vision = folder.path() / "models" / "smollm2-135m-grid";
+  std::filesystem::create_directories(vision);
+  std::ofstream(vision / "mmproj.gguf") << "1";
+  EXPECT_FALSE(default_vision());
+  std::ofstream(vision / "adapter.gguf") << "1";
+  ASSERT_TRUE(default_vision());
+  EXPECT_EQ(default_vision()->mmproj, vision / "mmproj.gguf");
+  EXPECT_TRUE(list_models().empty());
+}
+
 }  // namespace
 }  // namespace fastcache::model

@@ -95,6 +95,7 @@ struct StepContext {
   AdaptedRows adapted, adapted_logits;  // of rows, and of logit_rows as they go on behind the last attention
   int lora_width = 0;                   // of lora_hidden; the runner's adapter says how wide
   std::vector<float> lora_hidden;       // [adapted rows, lora_width]
+  std::vector<std::vector<float>> lora_inputs;  // [n_threads]: some rows of a matrix's input
   bool has_adapted_rows() const { return !adapted.rows.empty(); }
   void plan_adapted();  // part of begin_step() and drop_rows()
 

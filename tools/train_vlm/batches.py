@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 import torch
 
-from chat_text import BEFORE_ANSWER, END, Tokenizer
+from chat_text import Tokenizer
+from prompt_text import BEFORE_ANSWER, END
 from samples import Sample
 
 IGNORED = -100

@@ -1,17 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text to tokens as the engine does it: the GGUF file's vocabulary, and its chat template around a user's message.
+"""Text to tokens as the engine does it, by the GGUF file's vocabulary.
 
 Text on each side of a picture is tokenized on its own, as libmtmd does.
 """
 import gguf
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers
-
-SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # what the template adds by itself
-BEFORE_USER = f"<|im_start|>system\n{SYSTEM}<|im_end|>\n<|im_start|>user\n"
-BEFORE_USER_BARE = "<|im_start|>user\n"  # of a message after the first, or with no system message
-BEFORE_ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
-END = "<|im_end|>"
 
 
 class Tokenizer:

@@ -13,11 +13,12 @@ import curriculum
 import reference
 import train
 from batches import make_batch
-from chat_text import BEFORE_ANSWER, Tokenizer
+from chat_text import Tokenizer
 from check_data import check_data, expect, SEED
 from export import ADAPTER_FILE, export, MMPROJ_FILE
 from model import Vlm
 from pictures import cell_patches, draw_picture, EMPTY, generator, Thing
+from prompt_text import BEFORE_ANSWER
 from samples import grid_sample, set_sample
 from settings import Settings
 
@@ -92,6 +93,15 @@ def random_adapter(model: Vlm) -> None:
         lora.b.data = 0.03 * torch.randn(lora.b.shape)
 
 
+def random_encoder(model: Vlm) -> None:
+    """Layer norm finds patches of very different size, as after training, and has scales and shifts of its own."""
+    model.vision.patch.weight.data *= 12
+    for layer in model.vision.layers:
+        for norm in (layer.ln1, layer.ln2):
+            norm.weight.data = 0.7 + 0.6 * torch.rand(norm.weight.shape)
+            norm.bias.data = 0.2 * torch.randn(norm.bias.shape)
+
+
 def small_model(model_file) -> Vlm:
     """Two layers of the language model: enough to train a few steps"""
     torch.manual_seed(SEED)
@@ -136,6 +146,7 @@ def main() -> None:
     torch.manual_seed(SEED)
     model = Vlm(options.model, torch.float32, rank=4)
     random_adapter(model)
+    random_encoder(model)
     tokenizer = Tokenizer(model.reader)
     check_windows(model)
     check_packing(model, tokenizer)

@@ -40,7 +40,8 @@ STAGES = (
     Stage("open questions", 200, grid=OPEN, vqa=VQA_OPEN, shares=(0.8, 0.0, 0.2)),
     Stage("sets", 350, grid=OPEN, vqa=VQA_OPEN, grid_pictures=2, set_sizes=(2, 3, 4), shares=(0.3, 0.5, 0.2)),
     Stage("all", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(2, 4, 6, 8), shares=(0.25, 0.45, 0.3)),
-    Stage("all, slower", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8, 8), shares=(0.25, 0.45, 0.3),
+    Stage("all, longer", 300, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8), shares=(0.2, 0.4, 0.4)),
+    Stage("all, slower", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8, 8), shares=(0.2, 0.45, 0.35),
           rate_to=0.05),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step

@@ -8,13 +8,24 @@ import torch
 from vision_model import LAYER_NORM_EPS, PLACE_AMPLITUDE, VisionConfig, VisionLayer, VisionModel, window_places
 
 MMPROJ_FILE, ADAPTER_FILE = "mmproj.gguf", "adapter.gguf"
-SHARPNESS = 8.0      # of the queries and keys that pick a patch
+SHARPNESS = 40.0     # of the queries and keys that pick a patch
 SMALLEST_GAP = 30.0  # between the picked patch's score and the next: all others weigh less than 1e-13
 
 
+def places_from_channels(side: int):
+    """[2 side, 2 side]: from the place channels behind layer norm to a times the one-hot column and row. The norm
+    leaves a * one-hot - m, where a and m differ from patch to patch; channel 0 holds -m alone."""
+    channels = torch.eye(2 * side, dtype=torch.float64)
+    channels[:, 0] -= 1  # all others without m, channel 0 nothing
+    columns, rows = channels[:side], channels[side:]
+    columns[0] = rows.sum(0) - columns[1:].sum(0)  # each patch has one row: their sum is a
+    return torch.cat([columns, rows])
+
+
 def place_weights(layer: VisionLayer, config: VisionConfig):
-    """Queries [n_heads, head_dim, width] and their bias, a head's keys likewise: they read the place channels behind
-    layer norm, whose scale and shift they undo."""
+    """Queries [n_heads, head_dim, width] and their bias, a head's keys likewise. A patch in the row and the column that
+    are asked for scores 2 (1 - 0.75) a a', one in one of them (1 - 1.5) a a', in neither -1.5 a a': whatever the norm
+    made of a, the patch that is asked for is above zero and all others are below."""
     side, free, n_places = config.per_side, config.width - config.place_channels, config.place_channels
     head_dim = config.width // config.n_heads
     scale, shift = (tensor[free:].detach().double() for tensor in (layer.ln1.weight, layer.ln1.bias))
@@ -22,18 +33,20 @@ def place_weights(layer: VisionLayer, config: VisionConfig):
         raise ValueError("a place channel is nearly silent behind layer norm: windows cannot be written down")
     if head_dim < n_places:
         raise ValueError(f"a head has {head_dim} channels, places need {n_places}")
+    from_channels = SHARPNESS * places_from_channels(side) @ torch.diag(1 / scale)  # layer norm's own scale undone
     read = torch.zeros(n_places, config.width, dtype=torch.float64)
-    read[:, free:] = torch.diag(SHARPNESS / scale)
-    offset = -SHARPNESS * shift / scale
+    read[:, free:] = from_channels
+    offset = -from_channels @ shift
     along = window_places(config)
     queries, keys = (torch.zeros(config.n_heads, head_dim, config.width, dtype=torch.float64) for _ in range(2))
     query_bias, key_bias = (torch.zeros(config.n_heads, head_dim, dtype=torch.float64) for _ in range(2))
     for head in range(config.n_heads):
         dy, dx = divmod(head, config.window)
         asked = torch.zeros(n_places, n_places, dtype=torch.float64)  # place asked for <- own place
+        asked[:side, :side] = asked[side:, side:] = -0.75
         for at in range(side):
-            asked[along[at][dx], at] = 1
-            asked[side + along[at][dy], side + at] = 1
+            asked[along[at][dx], at] += 1
+            asked[side + along[at][dy], side + at] += 1
         queries[head, :n_places], query_bias[head, :n_places] = asked @ read, asked @ offset
         keys[head, :n_places], key_bias[head, :n_places] = read, offset
     return queries, query_bias, keys, key_bias

@@ -15,17 +15,16 @@ import torch
 
 import checkpoint
 import curriculum
+import held_out
 import questions
 from batches import Batch, make_batch
 from chat_text import Tokenizer
 from evaluate import Tally
 from model import Vlm
 from pictures import cell_patches, generator, random_cells
-from samples import grid_sample, HELD_OUT, Sample, scaled_down, set_sample, some, TRAIN, without_pictures
+from samples import grid_sample, HELD_OUT, Sample, scaled_down, some, TRAIN, without_pictures
 from settings import say
 
-FACTS = {"cell": 5, "color": 2, "where": 3, "row": 1, "column": 1, "count": 2}
-SETS = {"which picture": 3, "what changed": 1, "odd one out": 1, "count pictures": 2, "list picture": 2}
 PER_BATCH = 4
 SINGLE_ROWS_TRIED = 4
 
@@ -119,7 +118,7 @@ def most_frequent_answers(seed: int) -> dict:
     often = collections.defaultdict(collections.Counter)
     for number in range(4000):
         draw = generator(seed, TRAIN, 93, number)
-        for question in questions.ask(draw, random_cells(draw), some(draw, FACTS)):
+        for question in questions.ask(draw, random_cells(draw), some(draw, held_out.FACTS)):
             often[question.kind][question.answer] += 1
     return {kind: counts.most_common(1)[0][0] for kind, counts in often.items()}
 
@@ -210,9 +209,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="tools/train_vlm/run gate", description=__doc__)
     parser.add_argument("--model", type=pathlib.Path, required=True)
     parser.add_argument("--folder", type=pathlib.Path, required=True)
-    parser.add_argument("--seed", type=int, default=1000, help="of the held-out pictures")
+    parser.add_argument("--seed", type=int, default=held_out.SEED, help="of the held-out pictures")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--pictures", type=int, default=96)
+    parser.add_argument("--sets", type=int, default=32, help="of 8 pictures")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
     if options.threads:
@@ -223,11 +223,9 @@ def main() -> None:
     if torch.cuda.is_available():
         model.to("cuda")
     tokenizer = Tokenizer(model.reader)
-    samples = [grid_sample((options.seed, HELD_OUT, 5, number), FACTS) for number in range(options.pictures)]
-    few = [grid_sample((options.seed, HELD_OUT, 7, number), FACTS) for number in range(6)]
-    sets = [set_sample((options.seed, HELD_OUT, 6, number), SETS, 8) for number in range(options.pictures // 2)]
-    failed = conditions(model, tokenizer, samples, few, options.seed)
-    several_pictures(model, tokenizer, sets, options.seed)
+    few = [grid_sample((options.seed, HELD_OUT, 7, number), held_out.FACTS) for number in range(6)]
+    failed = conditions(model, tokenizer, held_out.grids(options.seed, options.pictures), few, options.seed)
+    several_pictures(model, tokenizer, held_out.sets(options.seed, options.sets), options.seed)
     sys.exit(1 if failed else 0)
 
 

@@ -5,12 +5,11 @@ import dataclasses
 
 import numpy as np
 
-
 import picture_sets
 import questions
 import vqa_data
-from chat_text import BEFORE_USER, BEFORE_USER_BARE
 from pictures import draw_picture, generator, pick, random_cells
+from prompt_text import BEFORE_USER, BEFORE_USER_BARE
 
 TRAIN, HELD_OUT = 1, 2  # streams
 

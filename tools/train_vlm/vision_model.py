@@ -102,10 +102,13 @@ class VisionModel(nn.Module):
         self.register_buffer("sources", window_sources(config), persistent=False)
 
     def _places(self):
-        """[n_patches, place_channels], one-hot of the column and of the row"""
+        """[n_patches, place_channels], one-hot of the column and of the row. The channel of column 0 stays zero: what
+        layer norm makes of it is what it takes from every channel."""
         at = torch.arange(self.config.n_patches)
         side = self.config.per_side
-        return PLACE_AMPLITUDE * torch.cat([F.one_hot(at % side, side), F.one_hot(at // side, side)], -1).float()
+        places = torch.cat([F.one_hot(at % side, side), F.one_hot(at // side, side)], -1)
+        places[:, 0] = 0
+        return PLACE_AMPLITUDE * places.float()
 
     def pixels(self, pictures):
         """uint8 [n, side, side, 3] -> normalised [n, 3, side, side]"""

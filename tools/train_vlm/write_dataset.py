@@ -7,16 +7,8 @@ import pathlib
 
 from PIL import Image
 
-from gate import FACTS, SETS
-from samples import grid_sample, HELD_OUT, Sample, set_sample
-
-DESCRIBE = {"describe": 1, "present": 1, "is empty": 1}
-
-
-def held_out(seed: int, n: int) -> dict:
-    """Name of a set -> samples, of the kinds that the gate asks and others"""
-    return {"grid": [grid_sample((seed, HELD_OUT, 5, number), FACTS | DESCRIBE) for number in range(n)],
-            "multi-image": [set_sample((seed, HELD_OUT, 6, number), SETS, 8) for number in range(n // 4)]}
+import held_out
+from samples import Sample
 
 
 def write(samples: list, folder: pathlib.Path) -> int:
@@ -41,13 +33,14 @@ def question_of(sample: Sample, question) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools/train_vlm/run dataset", description=__doc__)
-    parser.add_argument("--model", help="unused")
-    parser.add_argument("--folder", help="unused")
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--pictures", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=held_out.SEED)
+    parser.add_argument("--pictures", type=int, default=200, help="of the set grid")
+    parser.add_argument("--sets", type=int, default=50, help="of 8 pictures, of the set multi-image")
     options = parser.parse_args()
-    for name, samples in held_out(options.seed, options.pictures).items():
+    made = {"grid": held_out.grids(options.seed, options.pictures, held_out.FACTS | held_out.DESCRIBE),
+            "multi-image": held_out.sets(options.seed, options.sets)}
+    for name, samples in made.items():
         print(f"{name}: {write(samples, options.out / name)} questions in {options.out / name}")
 
 

@@ -63,6 +63,7 @@ nlohmann::json to_json(const bench::RawBenchResults& results, const BenchOptions
   nlohmann::json json{
       {"cpu", cpu_features().model_name}, {"isa", isa_name(selected_isa())}, {"threads", threads},
       {"kv_type", options.model.kv_type}, {"repeats", options.repeats},      {"version", FASTCACHE_VERSION}};
+  if (!options.lora.empty()) json["lora"] = options.lora;
   json["prefill"] = json["decode"] = json["batch"] = nlohmann::json::array();
   for (const auto& r : results.prefill)
     json["prefill"].push_back({{"n", r.n}, {"tokens_per_s", r.tokens_per_s}});

@@ -135,12 +135,12 @@ eval::VisionResult ask_all(const VisionEvalOptions& options, const ModelOptions&
 
 }  // namespace
 
-int run_vision_eval(const VisionEvalOptions& named, const ModelOptions& model, const ReportPaths& paths) {
-  const VisionEvalOptions options = completed(named, model.model);
-  check(options);
+int run_vision_eval(const VisionEvalOptions& options, const ModelOptions& model, const ReportPaths& paths) {
+  const VisionEvalOptions all_options = completed(options, model.model);
+  check(all_options);
   for (const std::string& path : {paths.json, paths.html, paths.markdown}) check_writable(path);
   const std::string chart_js = paths.html.empty() ? std::string() : eval::read_chart_js(paths.chart_js);
-  eval::VisionResult result = ask_all(options, model);
+  eval::VisionResult result = ask_all(all_options, model);
   const eval::VisionFigures figures = eval::vision_figures(result);
   result.stopped = figures.n_left > 0;
   if (figures.all.n == 0 && figures.n_failed > 0) throw Error{Code::bad_request, figures.first_error};

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 
+import llama_tools
 from common import output_of, SetupError, tail
 
 START_LIMIT = 300  # seconds until a server is ready
@@ -74,6 +75,18 @@ class Server:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+
+
+def llama_server(kind, model, threads, slots, slot_tokens, more=(), files=()):
+    """Weights as they are (Q4_1) or requantised to `kind`. Nothing is swapped to host memory between requests: with
+    enough slots for all that is what suits llama-server best. `more`: further settings, `files`: options that name files"""
+    programs = llama_tools.folder()
+    file = model if kind == "Q4_1" else llama_tools.model_in_format(programs, model, kind)
+    settings = ["-t", threads, "-fa", "on", "--parallel", slots, "-c", slots * slot_tokens, "--cache-ram", 0,
+                "--no-webui", *more]
+    return Server(f"llama-server {kind}", [programs / "llama-server", "-m", file, "--host", "127.0.0.1", *settings, *files],
+                  {"version": llama_tools.version(programs), "weights": file.name, "kv": "f16",
+                   "settings": " ".join(map(str, settings))})
 
 
 def write_prompts(path, n, prompt, generated, vocabulary, seed):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import curriculum
+import exported
 import reference
 import train
 from batches import make_batch
@@ -87,6 +88,17 @@ def check_export(model: Vlm, tokenizer: Tokenizer, model_file) -> None:
         expect(distance(mine, unadapted) > 3 * distance(mine, logits), "the adapter changes the logits")
 
 
+def check_export_read_back(model: Vlm, model_file) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        export(model, pathlib.Path(name))
+        again = Vlm(model_file, torch.float32, rank=4)
+        exported.load(again, pathlib.Path(name))
+    for name, wanted in model.named_parameters():
+        if not name.startswith("heads."):  # the adapter's file is f16
+            expect(torch.allclose(again.get_parameter(name), wanted, rtol=1e-3, atol=1e-6), f"{name} read back")
+    print("ok: exported files read back are the model")
+
+
 def random_adapter(model: Vlm) -> None:
     """An untrained adapter changes nothing: its zeros are replaced, so that a wrong sign or scale would show."""
     for lora in model.language.adapter().values():
@@ -151,6 +163,7 @@ def main() -> None:
     check_windows(model)
     check_packing(model, tokenizer)
     check_export(model, tokenizer, options.model)
+    check_export_read_back(model, options.model)
     check_resume(tokenizer, options.model)
 
 

@@ -68,11 +68,10 @@ def answer_again(question, cells) -> str:
     if question.kind == "describe":
         return "\n".join(f"row {r + 1}: " + ", ".join(names[4 * r:4 * r + 4]) for r in range(4))
     things = re.sub(r"How many (.*) are there\?|Count the (.*)\.", r"\1\2", question.text)
-    words = collections.Counter(word for name in names for word in name.split())
-    if things == "digits":
-        return str(sum(words[digit] for digit in "0123456789"))
     key = things.split()[0] if things.endswith((" things", " cells")) else {"crosses": "cross"}.get(things, things[:-1])
-    return str(words[key])
+    wanted = set("0123456789") if things == "digits" else {key}
+    counts = [sum(bool(wanted & set(name.split())) for name in names[at:at + 4]) for at in range(0, 16, 4)]
+    return ", ".join(f"row {row + 1}: {n}" for row, n in enumerate(counts)) + f", all: {sum(counts)}"
 
 
 def check_answers() -> None:
@@ -91,8 +90,10 @@ def check_set_answers() -> None:
     asked = 0
     for number in range(200):
         draw = generator(SEED, 4, number)
-        a_set = (picture_sets.odd_set if number % 3 == 0 else picture_sets.random_set)(draw, 3 + number % 6)
+        kind = (picture_sets.odd_set, picture_sets.random_set, picture_sets.chain_set)[number % 3]
+        a_set = kind(draw, 3 + number % 6)
         names = [[thing.name for thing in cells] for cells in a_set.cells]
+        lists = [", ".join(name for name in of if name != "empty") for of in names]
         for question in picture_sets.ask(draw, a_set, [kind for kind in picture_sets.ASK for _ in range(3)]):
             asked += 1
             numbers = [int(n) - 1 for n in re.findall(r"picture (\d)", question.text + " " + question.answer)]
@@ -101,18 +102,23 @@ def check_set_answers() -> None:
                 expect([thing in of for of in names] == [i == numbers[0] for i in range(len(names))], question.text)
             elif question.kind == "what changed":
                 changed = [i for i in range(16) if names[numbers[0]][i] != names[numbers[1]][i]]
-                i = changed[0]
-                expect(len(changed) == 1 and question.answer == f"row {i // 4 + 1}, column {i % 4 + 1}: "
-                       f"{names[numbers[0]][i]} became {names[numbers[1]][i]}", question.text)
+                first, second = numbers[:2]
+                expect(len(changed) == 1 and question.answer ==
+                       f"picture {first + 1}: {lists[first]}; picture {second + 1}: {lists[second]}; "
+                       f"{names[first][changed[0]]} became {names[second][changed[0]]}", question.text)
             elif question.kind == "odd one out":
                 words = [set.intersection(*(set(name.split()) for name in of if name != "empty")) for of in names]
                 others = set.intersection(*(of for i, of in enumerate(words) if i != numbers[0]))
                 expect(others and not others & words[numbers[0]], question.text)
+                common, other = re.fullmatch(r"all (\w+) but for (\w+) in picture \d", question.answer).groups()
+                expect(common in others and other in words[numbers[0]], question.answer)
             elif question.kind == "count pictures":
                 value = question.text.split()[-1].rstrip("?")
-                expect(question.answer == str(sum(value in " ".join(of).split() for of in names)), question.text)
+                shows = [value in " ".join(of).split() for of in names]
+                said = ", ".join(f"{i + 1} {('no', 'yes')[shown]}" for i, shown in enumerate(shows))
+                expect(question.answer == f"{said}: {sum(shows)}", question.text)
             else:
-                expect(question.answer == ", ".join(n for n in names[numbers[0]] if n != "empty"), question.text)
+                expect(question.answer == lists[numbers[0]], question.text)
     print(f"ok: {asked} answers about several pictures derived again")
 
 

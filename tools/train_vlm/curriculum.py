@@ -14,7 +14,10 @@ CAPTIONS = {"describe": 1, "row": 2, "column": 2, "cell": 4}
 OPEN = {"describe": 0.5, "row": 1, "column": 1, "cell": 6, "where": 4, "color": 2, "count": 2}
 ALL = {"describe": 0.5, "row": 1, "column": 1, "cell": 5, "where": 4, "color": 2, "count": 3, "present": 3,
        "is empty": 2}
+WEAK = {"describe": 0.3, "row": 0.5, "column": 0.7, "cell": 3, "where": 2, "color": 1, "count": 5, "present": 2,
+        "is empty": 1}
 SETS = {"which picture": 5, "what changed": 1, "odd one out": 1, "count pictures": 3, "list picture": 3}
+WEAK_SETS = {"which picture": 2, "what changed": 2, "odd one out": 1, "count pictures": 3, "list picture": 2}
 VQA_OPEN = {"easy-vqa open": 1.0}
 VQA_ALL = {"easy-vqa open": 1.0, "easy-vqa yes/no": 0.6}
 
@@ -27,6 +30,8 @@ class Stage:
     patches: bool = False           # the encoder alone, on the labels of its patches
     grid: dict = dataclasses.field(default_factory=dict)
     vqa: dict = dataclasses.field(default_factory=dict)
+    sets: dict = dataclasses.field(default_factory=lambda: SETS)
+    chains: float = 0.0             # share of chains among sets without an odd one
     grid_pictures: int = 4          # of a step
     set_sizes: tuple = ()           # pictures of a set
     shares: tuple = (1.0, 0.0, 0.0) # of steps: grid, sets, easy-vqa
@@ -43,6 +48,8 @@ STAGES = (
     Stage("all, longer", 300, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8), shares=(0.2, 0.4, 0.4)),
     Stage("all, slower", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8, 8), shares=(0.2, 0.45, 0.35),
           rate_to=0.05),
+    Stage("weak kinds", 1000, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, set_sizes=(4, 8, 8),
+          shares=(0.15, 0.45, 0.4), rate_from=0.7, rate_to=0.02),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 1e-3}
@@ -81,5 +88,5 @@ def samples_of_step(seed: int, step: int) -> list:
         return [grid_sample(key, stage.grid) for key in keys(stage.grid_pictures)]
     if source < stage.shares[1]:
         size = pick(draw, stage.set_sizes)
-        return [set_sample(key, SETS, size) for key in keys(max(1, SET_PICTURES // size))]
+        return [set_sample(key, stage.sets, size, stage.chains) for key in keys(max(1, SET_PICTURES // size))]
     return [easy_vqa_sample(key, "train", stage.vqa) for key in keys(VQA_PICTURES)]

@@ -71,7 +71,9 @@ def ask_count(draw, cells):
     tests += [(color + " things", lambda thing, color=color: thing.color == color) for color in COLORS]
     tests += [("digits", lambda thing: thing.what in DIGITS), ("empty cells", lambda thing: not thing.what)]
     things, counted = pick(draw, tests)
-    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), str(sum(map(counted, cells))))
+    rows = [sum(map(counted, cells[first:first + CELLS])) for first in range(0, len(cells), CELLS)]
+    said = "".join(f"row {row}: {n}, " for row, n in enumerate(rows, 1))  # summed up: see picture_sets.py
+    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{said}all: {sum(rows)}")
 
 
 def describe(draw, cells):

@@ -8,13 +8,14 @@ import torch
 
 import checkpoint
 import curriculum
+import exported
 from batches import make_batch
 from chat_text import Tokenizer
 from evaluate import accuracy
 from export import ADAPTER_FILE, export, MMPROJ_FILE
 from model import Vlm
 from patch_labels import labelled_pictures
-from samples import grid_sample, HELD_OUT, set_sample, TRAIN
+from samples import easy_vqa_sample, grid_sample, HELD_OUT, set_sample, TRAIN
 from settings import keep, say, Settings, wait_while
 
 REPORT_SECONDS, SAVE_SECONDS, EVALUATE_SECONDS = 30, 180, 1200
@@ -90,6 +91,8 @@ def held_out(seed: int, n: int, stage: curriculum.Stage) -> list:
     if stage.set_sizes:
         size = max(stage.set_sizes)
         samples += [set_sample((seed, HELD_OUT, 3, number), curriculum.SETS, size) for number in range(n // 4)]
+    if stage.vqa:
+        samples += [easy_vqa_sample((seed, HELD_OUT, 4, number), "test", stage.vqa) for number in range(n)]
     return samples
 
 
@@ -104,8 +107,19 @@ def evaluate(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int) ->
     say(f"held out after step {step} ({stage.name}), %: {said}")
 
 
-def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder, until=None, pause_file=None) -> None:
-    optimizer, state = make_optimizer(model), checkpoint.load(model, folder)
+def begin_from(model: Vlm, files, step: int) -> dict:
+    """Weights of an export into the model, the state of a training that goes on at `step`"""
+    exported.load(model, files)
+    return {"step": step}
+
+
+def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder, until=None, pause_file=None,
+          begin=None) -> None:
+    """`begin`: gives the state to go on from where the folder has no checkpoint; default: the first step"""
+    optimizer = make_optimizer(model)
+    state = checkpoint.load(model, folder)
+    if begin and "optimizer" not in state:
+        state = begin()
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
     total = curriculum.total_steps()
@@ -134,6 +148,9 @@ def parse_arguments():
     parser.add_argument("--folder", type=pathlib.Path, required=True, help="of the checkpoint and the files made")
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--rank", type=int, default=Settings.rank, help="of the adapter; 0: none")
+    parser.add_argument("--from-files", type=pathlib.Path,
+                        help="where --folder has no checkpoint: begin with the exported files of this folder ...")
+    parser.add_argument("--from-step", type=int, default=0, help="... at this step")
     parser.add_argument("--until", type=int, help="stop after this step")
     parser.add_argument("--threads", type=int, help="of the CPU; default: all")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -154,7 +171,8 @@ def main() -> None:
     model.to(options.device)
     encoder, adapter = (sum(p.numel() for p in part.parameters()) for part in (model.vision, model.language))
     say(f"{encoder:,} numbers in encoder and projector, {adapter:,} in the adapter, on {options.device}")
-    train(model, tokenizer, settings, options.folder, options.until, options.pause_file)
+    begin = (lambda: begin_from(model, options.from_files, options.from_step)) if options.from_files else None
+    train(model, tokenizer, settings, options.folder, options.until, options.pause_file, begin)
     export(model, options.folder)
     say(f"wrote {options.folder}/{MMPROJ_FILE} and {ADAPTER_FILE}")
 

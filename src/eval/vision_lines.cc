@@ -9,6 +9,14 @@
 namespace fastcache::eval {
 namespace {
 
+// "match": "last" of a line, else by its kind.
+Match match_of(const Entry& line, const std::string& category) {
+  if (!line.has("match")) return category == "describe" ? Match::parts : Match::exact;
+  const Entry named = line.at("match");
+  if (named.text() != "last") named.refuse("the only one that can be named is \"last\"");
+  return Match::last;
+}
+
 VisionQuestion question_of(const Entry& line, const std::string& folder) {
   VisionQuestion question{.source = line.where(),
                           .category = line.at("kind").text(),
@@ -22,7 +30,7 @@ VisionQuestion question_of(const Entry& line, const std::string& folder) {
     question.before.push_back(before.at(i).text());
     question.pictures.push_back(picture_path(folder, pictures.at(i).text(), pictures));
   }
-  if (question.category == "describe") question.match = Match::parts;
+  question.match = match_of(line, question.category);
   return question;
 }
 

@@ -63,8 +63,10 @@ TEST_F(VisionLoaders, QuestionLines) {
       R"( "question": "Which?", "answer": "picture 2", "cells": [], "unknown": {"x": 1}})"
       "\n\n"
       R"({"pictures": ["pictures/1.png"], "before": [""], "kind": "describe", "question": "All?", "answer": "x"})"
-      "\r\n");
-  ASSERT_EQ(questions.size(), 2u);
+      "\r\n"
+      R"({"pictures": ["pictures/1.png"], "before": [""], "kind": "count", "question": "All?", "answer": "a: 1",)"
+      R"( "match": "last"})");
+  ASSERT_EQ(questions.size(), 3u);
   EXPECT_EQ(questions[0].category, "odd");
   EXPECT_THAT(questions[0].before, ElementsAre("One: ", "\nTwo: "));
   EXPECT_THAT(questions[0].pictures,
@@ -75,6 +77,7 @@ TEST_F(VisionLoaders, QuestionLines) {
   EXPECT_EQ(text_of(questions[0]), "One: \nTwo: \nWhich?");
   EXPECT_EQ(questions[1].match, Match::parts);  // scored cell by cell
   EXPECT_THAT(questions[1].source, HasSubstr("questions.jsonl, line 3"));
+  EXPECT_EQ(questions[2].match, Match::last);
 }
 
 TEST_F(VisionLoaders, DamagedQuestionLines) {
@@ -99,6 +102,8 @@ TEST_F(VisionLoaders, DamagedQuestionLines) {
     refused(R"({"pictures": [")" + std::string(path) +
                 R"("], "before": [""], "kind": "c", "question": "?", "answer": "x"})",
             Code::bad_request, {"must be a path below"});
+  refused(good.substr(0, good.size() - 1) + R"(, "match": "first"})", Code::bad_request,
+          {"match", "\"last\""});
   refused(R"({"pictures": ["pictures/0.png"], "before": [""], "kind": "c", "question": 7, "answer": "x"})",
           Code::bad_request, {"\"question\"", "must be a text"});
   expect_error([&] { load_question_lines(files_.path("nowhere")); }, Code::not_found, {"questions.jsonl"});

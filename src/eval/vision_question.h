@@ -13,6 +13,7 @@ enum class Match {
   relaxed,  // also without regard to case and a full stop at the end
   parts,    // share of the answer's parts, between commas and line ends, that are right at their place
   choice,   // the right one of `choices`, by letter or by text
+  last,     // equal behind the last ':' or ';': facts may be said before what follows from them
 };
 
 struct VisionQuestion {

@@ -38,6 +38,13 @@ double share_of_parts(std::string_view wanted, std::string_view answer) {
   return static_cast<double>(n) / static_cast<double>(std::max(right.size(), said.size()));
 }
 
+// "1 yes, 2 no: 1" -> "1"; all of a text without ':' and ';'.
+std::string_view last_statement(std::string_view text) {
+  text = trimmed(text);
+  const size_t mark = text.find_last_of(":;");
+  return mark == std::string_view::npos ? text : trimmed(text.substr(mark + 1));
+}
+
 // "B", "(b)", "B. a dog", "B: a dog" -> 1. A word that begins so is none, nor is "A dog" (an article).
 std::optional<size_t> leading_letter(std::string_view answer) {
   if (answer.starts_with('(')) answer.remove_prefix(1);
@@ -82,6 +89,8 @@ double score_answer(const VisionQuestion& question, std::string_view answer) {
       return share_of_parts(question.answer, answer);
     case Match::choice:
       return is_choice(question, answer) ? 1 : 0;
+    case Match::last:
+      return last_statement(answer) == last_statement(question.answer) ? 1 : 0;
   }
   return 0;
 }

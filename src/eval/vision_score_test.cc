@@ -36,6 +36,17 @@ TEST(VisionScore, PartsCountAtTheirPlace) {
   EXPECT_EQ(score(Match::parts, "a, b", "a, b, c, d"), 0.5);  // a longer answer is no better one
 }
 
+TEST(VisionScore, WhatIsSaidLastCounts) {
+  const std::string count = "1 yes, 2 no, 3 yes: 2",
+                    changed = "picture 1: red 4; picture 2: red 5; red 4 became red 5";
+  for (const char* right : {"1 yes, 2 no, 3 yes: 2\n", "1 no, 2 yes, 3 yes: 2", "2", " : 2"})
+    EXPECT_EQ(score(Match::last, count, right), 1) << right;
+  for (const char* wrong : {"1 yes, 2 no, 3 yes: 3", "1 yes, 2 no, 3 yes", "1 yes: 2, 3", "2:", ""})
+    EXPECT_EQ(score(Match::last, count, wrong), 0) << wrong;
+  EXPECT_EQ(score(Match::last, changed, "picture 1: blue 4; red 4 became red 5"), 1);
+  EXPECT_EQ(score(Match::last, changed, "picture 1: red 4; picture 2: red 5"), 0);
+}
+
 TEST(VisionScore, ChoicesByLetterOrText) {
   const std::vector<std::string> choices{"a cat", "a dog", "Both", "c"};
   for (const char* right : {"B", "b", "(B)", "B.", "B. a dog", "B: a cat?", "B)", "a dog", "A dog."})

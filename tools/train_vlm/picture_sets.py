@@ -92,7 +92,7 @@ def ask_changed(draw, a_set):
     before, after = a_set.cells[first], a_set.cells[first + 1]
     return Question("what changed", f"What changed between picture {first + 1} and picture {first + 2}?",
                     f"picture {first + 1}: {names_in(before)}; picture {first + 2}: {names_in(after)}; "
-                    f"{before[cell].name} became {after[cell].name}")
+                    f"{before[cell].name} became {after[cell].name}", steps=True)
 
 
 def ask_odd(draw, a_set):
@@ -109,7 +109,7 @@ def ask_count(draw, a_set):
     shown = [any(value in (thing.color, thing.what) for thing in cells) for cells in a_set.cells]
     said = ", ".join(f"{number} {'yes' if shows else 'no'}" for number, shows in enumerate(shown, 1))
     thing = f"something {value}" if value in COLORS else f"a {value}"
-    return Question("count pictures", f"How many pictures show {thing}?", f"{said}: {sum(shown)}")
+    return Question("count pictures", f"How many pictures show {thing}?", f"{said}: {sum(shown)}", steps=True)
 
 
 def ask_list(draw, a_set):

@@ -12,6 +12,7 @@ class Question:
     text: str
     answer: str
     cells: tuple = ()  # of one picture; empty: all of it
+    steps: bool = False  # the answer says facts first; what follows from them stands behind its last ':' or ';'
 
 
 CELL_TEXTS = ("What is in row {r}, column {c}?", "Row {r}, column {c}?", "What is in column {c} of row {r}?")
@@ -73,7 +74,8 @@ def ask_count(draw, cells):
     things, counted = pick(draw, tests)
     rows = [sum(map(counted, cells[first:first + CELLS])) for first in range(0, len(cells), CELLS)]
     said = "".join(f"row {row}: {n}, " for row, n in enumerate(rows, 1))  # summed up: see picture_sets.py
-    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{said}all: {sum(rows)}")
+    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{said}all: {sum(rows)}",
+                    steps=True)
 
 
 def describe(draw, cells):

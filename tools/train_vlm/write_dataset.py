@@ -24,11 +24,12 @@ def write(samples: list, folder: pathlib.Path) -> int:
 
 
 def question_of(sample: Sample, question) -> dict:
-    """`before` is the text in front of each picture, `cells` those that the answer needs (none: all)"""
+    """`before` is the text in front of each picture, `cells` those that the answer needs (none: all), `match`: of an
+    answer in steps only what is said last counts"""
     texts = [part for part in sample.parts if isinstance(part, str)]
     texts[0] = texts[0].split("<|im_start|>user\n")[1]
     return {"kind": question.kind, "before": texts, "question": question.text, "answer": question.answer,
-            "cells": list(question.cells)}
+            "cells": list(question.cells), **({"match": "last"} if question.steps else {})}
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ STAGES = (
     Stage("all, longer", 300, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8), shares=(0.2, 0.4, 0.4)),
     Stage("all, slower", 350, grid=ALL, vqa=VQA_ALL, grid_pictures=2, set_sizes=(4, 8, 8), shares=(0.2, 0.45, 0.35),
           rate_to=0.05),
-    Stage("weak kinds", 1000, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, set_sizes=(4, 8, 8),
+    Stage("weak kinds", 900, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, set_sizes=(4, 8, 8),
           shares=(0.15, 0.45, 0.4), rate_from=0.7, rate_to=0.02),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -24,7 +25,8 @@ const std::string kExamples = "models/smollm2-135m-grid/examples";  // tests run
 nlohmann::json eval(const std::string& dataset, std::vector<std::string> more) {
   more.insert(more.begin(), {"eval", "--dataset", dataset, "--data", kExamples + "/" + dataset, "--pool",
                              "256MiB", "--json", "-"});
-  const ChildResult result = run_fastcache(more);
+  // Under a sanitizer, beside other tests, thousands of picture rows take minutes.
+  const ChildResult result = run_fastcache(more, {.limit = std::chrono::minutes(5)});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   return nlohmann::json::parse(result.out);
 }

@@ -61,3 +61,9 @@ def output_of(command, timeout, env=None) -> str:
 
 def json_lines(text: str) -> list:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+
+
+def commit():
+    """Of this tree, for tables"""
+    described = subprocess.run(["git", "-C", REPOSITORY, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return described.stdout.strip() or "unknown"

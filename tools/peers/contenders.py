@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import tempfile
 
-from common import json_lines, output_of, REPOSITORY, SetupError
+from common import commit, json_lines, output_of, SetupError
 import llama_tools
 import openvino_env
 
@@ -124,9 +124,7 @@ class Ours:
                              "--skip-ours measures the peers alone")
 
     def about(self):
-        describe = ["git", "-C", REPOSITORY, "describe", "--always", "--dirty"]
-        commit = subprocess.run(describe, capture_output=True, text=True)
-        return {"version": commit.stdout.strip() or "unknown", "kv": self.said.get("kv_type", "bf16"),
+        return {"version": commit(), "kv": self.said.get("kv_type", "bf16"),
                 "weights": self.model.name, "settings": f"-t {self.threads}"}
 
     def measure(self, job):

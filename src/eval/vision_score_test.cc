@@ -37,11 +37,13 @@ TEST(VisionScore, PartsCountAtTheirPlace) {
 }
 
 TEST(VisionScore, WhatIsSaidLastCounts) {
-  const std::string count = "1 yes, 2 no, 3 yes: 2",
+  const std::string count = "picture 1: red 4 #1; picture 2: blue 3; picture 3: red 5 #2; all: 2",
                     changed = "picture 1: red 4; picture 2: red 5; red 4 became red 5";
-  for (const char* right : {"1 yes, 2 no, 3 yes: 2\n", "1 no, 2 yes, 3 yes: 2", "2", " : 2"})
+  for (const char* right :
+       {"picture 1: red 4 #1; picture 2: red 5 #2; all: 2\n", "1 no, 2 yes, 3 yes: 2", "2", " : 2"})
     EXPECT_EQ(score(Match::last, count, right), 1) << right;
-  for (const char* wrong : {"1 yes, 2 no, 3 yes: 3", "1 yes, 2 no, 3 yes", "1 yes: 2, 3", "2:", ""})
+  for (const char* wrong : {"picture 1: red 4 #1; picture 2: red 5 #2; all: 3", "all 2; picture 2: red 5 #2",
+                            "1 yes: 2, 3", "2:", ""})
     EXPECT_EQ(score(Match::last, count, wrong), 0) << wrong;
   EXPECT_EQ(score(Match::last, changed, "picture 1: blue 4; red 4 became red 5"), 1);
   EXPECT_EQ(score(Match::last, changed, "picture 1: red 4; picture 2: red 5"), 0);

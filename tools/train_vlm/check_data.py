@@ -70,8 +70,11 @@ def answer_again(question, cells) -> str:
     things = re.sub(r"How many (.*) are there\?|Count the (.*)\.", r"\1\2", question.text)
     key = things.split()[0] if things.endswith((" things", " cells")) else {"crosses": "cross"}.get(things, things[:-1])
     wanted = set("0123456789") if things == "digits" else {key}
-    counts = [sum(bool(wanted & set(name.split())) for name in names[at:at + 4]) for at in range(0, 16, 4)]
-    return ", ".join(f"row {row + 1}: {n}" for row, n in enumerate(counts)) + f", all: {sum(counts)}"
+    said, n = [], 0
+    for name in names:
+        n += bool(wanted & set(name.split()))
+        said.append(f"{name} #{n}" if wanted & set(name.split()) else name)
+    return "\n".join(f"row {r + 1}: " + ", ".join(said[4 * r:4 * r + 4]) for r in range(4)) + f"\nall: {n}"
 
 
 def check_answers() -> None:
@@ -103,9 +106,13 @@ def check_set_answers() -> None:
             elif question.kind == "what changed":
                 changed = [i for i in range(16) if names[numbers[0]][i] != names[numbers[1]][i]]
                 first, second = numbers[:2]
-                expect(len(changed) == 1 and question.answer ==
-                       f"picture {first + 1}: {lists[first]}; picture {second + 1}: {lists[second]}; "
-                       f"{names[first][changed[0]]} became {names[second][changed[0]]}", question.text)
+                expect(len(changed) == 1, question.text)
+                was, became = (names[picture][changed[0]] for picture in (first, second))
+                marked = list(names[second])
+                marked[changed[0]] += f" (was {was})"
+                marked = ", ".join(name for name in marked if name != "empty")
+                expect(question.answer == f"picture {first + 1}: {lists[first]}; picture {second + 1}: {marked}; "
+                       f"{was} became {became}", question.text)
             elif question.kind == "odd one out":
                 words = [set.intersection(*(set(name.split()) for name in of if name != "empty")) for of in names]
                 others = set.intersection(*(of for i, of in enumerate(words) if i != numbers[0]))
@@ -114,9 +121,12 @@ def check_set_answers() -> None:
                 expect(common in others and other in words[numbers[0]], question.answer)
             elif question.kind == "count pictures":
                 value = question.text.split()[-1].rstrip("?")
-                shows = [value in " ".join(of).split() for of in names]
-                said = ", ".join(f"{i + 1} {('no', 'yes')[shown]}" for i, shown in enumerate(shows))
-                expect(question.answer == f"{said}: {sum(shows)}", question.text)
+                said, n = "", 0
+                for i, of in enumerate(names):
+                    n += value in " ".join(of).split()
+                    mark = f" #{n}" if value in " ".join(of).split() else ""
+                    said += f"picture {i + 1}: {lists[i]}{mark}; "
+                expect(question.answer == f"{said}all: {n}", question.text)
             else:
                 expect(question.answer == lists[numbers[0]], question.text)
     print(f"ok: {asked} answers about several pictures derived again")

@@ -33,6 +33,7 @@ class Stage:
     sets: dict = dataclasses.field(default_factory=lambda: SETS)
     chains: float = 0.0             # share of chains among sets without an odd one
     grid_pictures: int = 4          # of a step
+    vqa_patches: int = 0            # pictures of easy-VQA, in each step, whose patches are told as in pre-training
     set_sizes: tuple = ()           # pictures of a set
     shares: tuple = (1.0, 0.0, 0.0) # of steps: grid, sets, easy-vqa
     rate_from: float = 1.0          # learning rates are multiplied by this at the stage's start ...
@@ -50,6 +51,8 @@ STAGES = (
           rate_to=0.05),
     Stage("weak kinds", 900, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, set_sizes=(4, 8, 8),
           shares=(0.15, 0.45, 0.4), rate_from=0.7, rate_to=0.02),
+    Stage("names before counts", 1200, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2,
+          vqa_patches=48, set_sizes=(4, 8, 8), shares=(0.12, 0.33, 0.55), rate_from=0.7, rate_to=0.02),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 1e-3}

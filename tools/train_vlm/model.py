@@ -11,6 +11,12 @@ from batches import Batch, IGNORED
 from language_model import LanguageModel
 from patch_labels import COLOR_CLASSES, WHAT_CLASSES, WORDS
 from vision_model import VisionConfig, VisionModel
+from vqa_data import COLORS, SHAPES
+
+
+def told_loss(heads, features, classes):
+    """Sum over the heads; classes [n, n_patches] each"""
+    return sum(F.cross_entropy(head(features).flatten(0, 1), of.flatten()) for head, of in zip(heads, classes))
 
 
 class Vlm(nn.Module):
@@ -20,6 +26,7 @@ class Vlm(nn.Module):
         self.language = LanguageModel(self.reader, dtype, rank)
         self.vision = VisionModel(dataclasses.replace(config, output_width=self.language.width))
         self.heads = nn.ModuleList(nn.Linear(config.width, len(classes)) for classes in (COLOR_CLASSES, WHAT_CLASSES))
+        self.vqa_heads = nn.ModuleList(nn.Linear(config.width, 1 + len(words)) for words in (COLORS, SHAPES))
         with torch.no_grad():  # rows as long as those of words
             self.vision.mm_2.weight.mul_(self.language.embedding.float().std() / 0.2)
 
@@ -57,10 +64,14 @@ class Vlm(nn.Module):
         """Pre-training: what each patch's cell holds, told from the encoder's features; and the projected row should be
         near the embedding of a word that says it. pictures uint8; colors, whats, words: classes [n, n_patches]"""
         features = self.vision.features(self.vision.pixels(pictures))
-        told = sum(F.cross_entropy(head(features).flatten(0, 1), classes.flatten())
-                   for head, classes in zip(self.heads, (colors, whats)))
+        told = told_loss(self.heads, features, (colors, whats))
         wanted = self._words(tokenizer)[words]
         return told + (self.vision.project(features) - wanted).pow(2).mean() / wanted.pow(2).mean()
+
+    def vqa_patches_loss(self, pictures, colors, shapes):
+        """What shape a patch is part of, told from what its window shows of it: an edge that is straight, slant or
+        round. The language model, which sees all windows, has to weigh them."""
+        return told_loss(self.vqa_heads, self.vision.features(self.vision.pixels(pictures)), (colors, shapes))
 
     @torch.no_grad()
     def patches_right(self, pictures, colors, whats) -> float:

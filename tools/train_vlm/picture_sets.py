@@ -2,12 +2,12 @@
 """Several pictures in one prompt and what can be asked of them, after the tasks of MileBench (arXiv 2404.18532):
 finding, comparing, counting over all. Pictures of a set hold few things, so that a set has one answer.
 
-An answer that takes several facts says them before what follows from them (arXiv 2201.11903): so small a model reads
-facts far better than it counts or compares in one token."""
+An answer that takes several facts says them before what follows from them (arXiv 2201.11903): so small a model names
+things far better than it counts or compares, so what follows is marked where it can be seen, and in the end copied."""
 import dataclasses
 
 from pictures import CELLS, COLORS, DIGITS, EMPTY, pick, SHAPES, Thing, THINGS
-from questions import Question
+from questions import counted_mark, Question
 
 
 @dataclasses.dataclass
@@ -90,8 +90,10 @@ def ask_changed(draw, a_set):
         return None
     first, cell = pick(draw, a_set.changed)
     before, after = a_set.cells[first], a_set.cells[first + 1]
+    marked = ", ".join(f"{thing.name} (was {before[cell].name})" if index == cell else thing.name
+                       for index, thing in enumerate(after) if thing.what)
     return Question("what changed", f"What changed between picture {first + 1} and picture {first + 2}?",
-                    f"picture {first + 1}: {names_in(before)}; picture {first + 2}: {names_in(after)}; "
+                    f"picture {first + 1}: {names_in(before)}; picture {first + 2}: {marked}; "
                     f"{before[cell].name} became {after[cell].name}", steps=True)
 
 
@@ -106,10 +108,15 @@ def ask_odd(draw, a_set):
 def ask_count(draw, a_set):
     """Of pictures that show a color or a kind: counted once each."""
     value = pick(draw, tuple(COLORS) + SHAPES)
-    shown = [any(value in (thing.color, thing.what) for thing in cells) for cells in a_set.cells]
-    said = ", ".join(f"{number} {'yes' if shows else 'no'}" for number, shows in enumerate(shown, 1))
+
+    def shows(cells):
+        return any(value in (thing.color, thing.what) for thing in cells)
+
+    said = "".join(f"picture {index + 1}: {names_in(cells)}{counted_mark(a_set.cells, index, shows)}; "
+                   for index, cells in enumerate(a_set.cells))
     thing = f"something {value}" if value in COLORS else f"a {value}"
-    return Question("count pictures", f"How many pictures show {thing}?", f"{said}: {sum(shown)}", steps=True)
+    return Question("count pictures", f"How many pictures show {thing}?", f"{said}all: {sum(map(shows, a_set.cells))}",
+                    steps=True)
 
 
 def ask_list(draw, a_set):

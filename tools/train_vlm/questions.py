@@ -72,15 +72,22 @@ def ask_count(draw, cells):
     tests += [(color + " things", lambda thing, color=color: thing.color == color) for color in COLORS]
     tests += [("digits", lambda thing: thing.what in DIGITS), ("empty cells", lambda thing: not thing.what)]
     things, counted = pick(draw, tests)
-    rows = [sum(map(counted, cells[first:first + CELLS])) for first in range(0, len(cells), CELLS)]
-    said = "".join(f"row {row}: {n}, " for row, n in enumerate(rows, 1))  # summed up: see picture_sets.py
-    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{said}all: {sum(rows)}",
-                    steps=True)
+    marks = [counted_mark(cells, index, counted) for index in range(len(cells))]
+    answer = f"{in_rows([thing.name + mark for thing, mark in zip(cells, marks)])}\nall: {sum(map(counted, cells))}"
+    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), answer, steps=True)
+
+
+def counted_mark(things: list, index: int, counted) -> str:
+    """Behind what counts, its number: the last one is the sum. Why facts are said first: see picture_sets.py"""
+    return f" #{sum(map(counted, things[:index + 1]))}" if counted(things[index]) else ""
+
+
+def in_rows(texts: list) -> str:
+    return "\n".join(f"row {row + 1}: " + ", ".join(texts[row * CELLS:(row + 1) * CELLS]) for row in range(CELLS))
 
 
 def describe(draw, cells):
-    lines = [f"row {row + 1}: {row_of(cells, row)}" for row in range(CELLS)]
-    return Question("describe", pick(draw, DESCRIBE_TEXTS), "\n".join(lines))
+    return Question("describe", pick(draw, DESCRIBE_TEXTS), in_rows([thing.name for thing in cells]))
 
 
 def ask_present(draw, cells):

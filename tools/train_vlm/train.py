@@ -9,17 +9,20 @@ import torch
 import checkpoint
 import curriculum
 import exported
+import vqa_data
 from batches import make_batch
 from chat_text import Tokenizer
 from evaluate import accuracy
 from export import ADAPTER_FILE, export, MMPROJ_FILE
 from model import Vlm
 from patch_labels import labelled_pictures
+from pictures import generator
 from samples import easy_vqa_sample, grid_sample, HELD_OUT, set_sample, TRAIN
 from settings import keep, say, Settings, wait_while
 
 REPORT_SECONDS, SAVE_SECONDS, EVALUATE_SECONDS = 30, 180, 1200
 HELD_OUT_PICTURES = 32
+VQA_PATCHES_WEIGHT = 0.3
 
 
 class Clock:
@@ -83,7 +86,12 @@ def loss_of_step(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int
     if curriculum.stage_at(step)[0].patches:
         return model.patches_loss(*labels(model, settings.seed, TRAIN, step, curriculum.PATCHES_PICTURES), tokenizer)
     samples = curriculum.samples_of_step(settings.seed, step)
-    return model.loss(make_batch(samples, tokenizer, model.vision.config.n_patches).to(device))
+    loss = model.loss(make_batch(samples, tokenizer, model.vision.config.n_patches).to(device))
+    n = curriculum.stage_at(step)[0].vqa_patches
+    if n:
+        told = vqa_data.labelled_pictures(generator(settings.seed, TRAIN, 6, step), n, model.vision.config.patch_pixels)
+        loss = loss + VQA_PATCHES_WEIGHT * model.vqa_patches_loss(*(torch.from_numpy(part).to(device) for part in told))
+    return loss
 
 
 def held_out(seed: int, n: int, stage: curriculum.Stage) -> list:

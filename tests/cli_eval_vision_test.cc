@@ -94,6 +94,7 @@ TEST_F(CliEvalVision, Presses) {
   for (const char* part : {"random *", "streaming_llm *", "snapkv(window=8)"})
     EXPECT_THAT(result.out, HasSubstr(part));
   const nlohmann::json json = nlohmann::json::parse(read("p.json"));
+  EXPECT_EQ(json["model"], "text");
   EXPECT_EQ(json["presses"].size(), 3u);
   EXPECT_EQ(json["presses"][2]["n"], 20);
   EXPECT_EQ(json["presses"][2]["share_on_compressed"], 1.0);

@@ -88,7 +88,7 @@ void ask_with_presses(const VisionEvalOptions& options, const ModelOptions& mode
   model::VisionEncoder vision(options.mmproj, model.vocab, model.hparams.n_embd);
   std::optional<model::LoraAdapter> lora;
   if (!options.lora.empty()) lora.emplace(options.lora, model.hparams);
-  result.model = model.hparams.name;
+  result.model = model.name();
   eval::ask_compressed({.model = model,
                         .vision = vision,
                         .threads = compute,

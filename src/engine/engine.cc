@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 
 #include "base/log.h"
 #include "engine/engine_impl.h"
@@ -52,7 +51,7 @@ constexpr auto kLookForEnds =
 ModelFacts model_facts(const model::LoadedModel& model, kv::KvType kv_type, bool has_vision) {
   const model::HParams& hparams = model.hparams;
   return {.path = model.file.path(),
-          .name = std::filesystem::path(model.file.path()).stem().string(),
+          .name = model.name(),
           .context_tokens = hparams.context_length,
           .has_vision = has_vision,
           .n_vocab = hparams.n_vocab,

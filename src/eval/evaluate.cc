@@ -119,7 +119,7 @@ EvalResult evaluate(const model::LoadedModel& model, ComputePool& threads, const
   needs_of(methods);
   check_decoding(methods, options);
   EvalResult result{.options = options,
-                    .model = model.hparams.name,
+                    .model = model.name(),
                     .cpu = cpu_features().model_name,
                     .isa = isa_name(selected_isa()),
                     .threads = threads.n_threads(),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "model/loaded_model.h"
 
+#include <filesystem>
+
 #include "base/log.h"
 
 namespace fastcache::model {
@@ -15,5 +17,7 @@ LoadedModel::LoadedModel(const std::string& path, ComputePool& compute)
   log().info("{}: {} layers, {} query heads, {} KV heads, weights {:.1f} MiB packed", path, hparams.n_layers,
              hparams.n_heads, hparams.n_kv_heads, static_cast<double>(family->weight_bytes()) / (1 << 20));
 }
+
+std::string LoadedModel::name() const { return std::filesystem::path(file.path()).stem().string(); }
 
 }  // namespace fastcache::model

@@ -21,6 +21,8 @@ struct LoadedModel {
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;
 
+  std::string name() const;  // the file's, without folder and extension: what the API calls the model
+
   GgufFile file;
   HParams hparams;
   Vocab vocab;

@@ -60,9 +60,12 @@ def grid_sample(key: tuple, kinds: dict) -> Sample:
 def set_sample(key: tuple, kinds: dict, n_pictures: int, chains: float = 0.0) -> Sample:
     """`chains`: which share of the sets whose pictures are no odd one and its like are picture_sets.chain_set's"""
     draw = generator(*key)
-    odd = draw.random() < 0.3
-    make = picture_sets.chain_set if not odd and chains and draw.random() < chains else picture_sets.random_set
-    a_set = (picture_sets.odd_set if odd else make)(draw, max(n_pictures, 3 if odd else 2))
+    if draw.random() < 0.3:
+        a_set = picture_sets.odd_set(draw, max(n_pictures, 3))
+    elif chains and draw.random() < chains:
+        a_set = picture_sets.chain_set(draw, max(n_pictures, 2))
+    else:
+        a_set = picture_sets.random_set(draw, max(n_pictures, 2))
     pictures = [draw_picture(draw, cells) for cells in a_set.cells]
     return Sample("sets", pictures, several_pictures_parts(draw, len(pictures)),
                   picture_sets.ask(draw, a_set, some(draw, kinds)), [], "\n")

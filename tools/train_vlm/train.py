@@ -115,25 +115,26 @@ def evaluate(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int) ->
     say(f"held out after step {step} ({stage.name}), %: {said}")
 
 
-def begin_from(model: Vlm, files, step: int) -> dict:
-    """Weights of an export into the model, the state of a training that goes on at `step`"""
-    exported.load(model, files)
-    return {"step": step}
-
-
-def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder, until=None, pause_file=None,
-          begin=None) -> None:
-    """`begin`: gives the state to go on from where the folder has no checkpoint; default: the first step"""
-    optimizer = make_optimizer(model)
+def begin(model: Vlm, optimizer, folder, from_files, from_step: int) -> int:
+    """The step to go on from, weights and optimizer as they were then"""
     state = checkpoint.load(model, folder)
-    if begin and "optimizer" not in state:
-        state = begin()
     if "optimizer" in state:
         optimizer.load_state_dict(state["optimizer"])
+    elif from_files:
+        exported.load(model, from_files)
+        return from_step
+    return state["step"]
+
+
+def train(model: Vlm, tokenizer: Tokenizer, settings: Settings, folder, until=None, pause_file=None, from_files=None,
+          from_step=0) -> None:
+    """`from_files`: where the folder has no checkpoint, begins with this export at `from_step`"""
+    optimizer = make_optimizer(model)
+    first = begin(model, optimizer, folder, from_files, from_step)
     total = curriculum.total_steps()
     end = min(total, until or total)
     report, saving, evaluating = Report(total), Clock(SAVE_SECONDS), Clock(EVALUATE_SECONDS)
-    for step in range(state["step"], end):
+    for step in range(first, end):
         wait_while(pause_file)
         trained = set_rates(optimizer, step)
         loss = loss_of_step(model, tokenizer, settings, step)
@@ -179,8 +180,8 @@ def main() -> None:
     model.to(options.device)
     encoder, adapter = (sum(p.numel() for p in part.parameters()) for part in (model.vision, model.language))
     say(f"{encoder:,} numbers in encoder and projector, {adapter:,} in the adapter, on {options.device}")
-    begin = (lambda: begin_from(model, options.from_files, options.from_step)) if options.from_files else None
-    train(model, tokenizer, settings, options.folder, options.until, options.pause_file, begin)
+    train(model, tokenizer, settings, options.folder, options.until, options.pause_file, options.from_files,
+          options.from_step)
     export(model, options.folder)
     say(f"wrote {options.folder}/{MMPROJ_FILE} and {ADAPTER_FILE}")
 

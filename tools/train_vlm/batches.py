@@ -12,6 +12,7 @@ from prompt_text import BEFORE_ANSWER, END
 from samples import Sample
 
 IGNORED = -100
+BEHIND_NAMES, MARK_WEIGHT = (" #", " (", ",", ";", "\n"), 4.0
 
 
 @dataclasses.dataclass
@@ -67,12 +68,20 @@ def prefix(row: Row, sample: Sample, tokenizer: Tokenizer, rows_per_picture: int
             row.add([0] * rows_per_picture, 0, len(row.ids), list(range(first, first + rows_per_picture)))
 
 
-def add_question(row: Row, asked: list, answer: list, segment: int, at: int) -> None:
+def add_question(row: Row, asked: list, answer: list, segment: int, at: int, heavy: list) -> None:
+    """`heavy`: for each token of the answer, how much it counts beside the others"""
     start = len(row.ids) + len(asked)
     row.add(asked + answer, segment, at)
     for offset, token in enumerate(answer):
         row.targets[start + offset - 1] = token
-        row.weights[start + offset - 1] = len(answer) ** -0.5  # a long answer counts more, but not by its length
+        # A long answer counts more, but not by its length.
+        row.weights[start + offset - 1] = heavy[offset] * len(answer) ** -0.5
+
+
+def heaviness(question, answer: list, tokenizer: Tokenizer) -> list:
+    """What stands behind a name in an answer that counts or compares is a mark or none: the few tokens that reading
+    does not give"""
+    return [MARK_WEIGHT if question.steps and tokenizer.decode([token]) in BEHIND_NAMES else 1.0 for token in answer]
 
 
 def make_batch(samples: list, tokenizer: Tokenizer, rows_per_picture: int) -> Batch:
@@ -83,7 +92,8 @@ def make_batch(samples: list, tokenizer: Tokenizer, rows_per_picture: int) -> Ba
         at = len(row.ids)
         for number, question in enumerate(sample.questions):
             asked = tokenizer.encode(sample.separator + question.text + BEFORE_ANSWER)
-            add_question(row, asked, tokenizer.encode(question.answer + END), number + 1, at)
+            answer = tokenizer.encode(question.answer + END)
+            add_question(row, asked, answer, number + 1, at, heaviness(question, answer, tokenizer))
         rows.append(row)
         pictures += sample.pictures
     longest = max(len(row.ids) for row in rows)

@@ -7,7 +7,7 @@ things far better than it counts or compares, so what follows is marked where it
 import dataclasses
 
 from pictures import CELLS, COLORS, DIGITS, EMPTY, pick, SHAPES, Thing, THINGS
-from questions import counted_mark, Question
+from questions import Question
 
 
 @dataclasses.dataclass
@@ -108,15 +108,16 @@ def ask_odd(draw, a_set):
 def ask_count(draw, a_set):
     """Of pictures that show a color or a kind: counted once each."""
     value = pick(draw, tuple(COLORS) + SHAPES)
-
-    def shows(cells):
-        return any(value in (thing.color, thing.what) for thing in cells)
-
-    said = "".join(f"picture {index + 1}: {names_in(cells)}{counted_mark(a_set.cells, index, shows)}; "
-                   for index, cells in enumerate(a_set.cells))
+    said, n = "", 0
+    for picture, cells in enumerate(a_set.cells, 1):
+        names = [thing.name for thing in cells if thing.what]
+        first = next((i for i, name in enumerate(names) if value in name.split()), None)
+        if first is not None:
+            n += 1
+            names[first] += f" #{n}"
+        said += f"picture {picture}: {', '.join(names)}; "
     thing = f"something {value}" if value in COLORS else f"a {value}"
-    return Question("count pictures", f"How many pictures show {thing}?", f"{said}all: {sum(map(shows, a_set.cells))}",
-                    steps=True)
+    return Question("count pictures", f"How many pictures show {thing}?", f"{said}all: {n}", steps=True)
 
 
 def ask_list(draw, a_set):

@@ -72,14 +72,11 @@ def ask_count(draw, cells):
     tests += [(color + " things", lambda thing, color=color: thing.color == color) for color in COLORS]
     tests += [("digits", lambda thing: thing.what in DIGITS), ("empty cells", lambda thing: not thing.what)]
     things, counted = pick(draw, tests)
-    marks = [counted_mark(cells, index, counted) for index in range(len(cells))]
-    answer = f"{in_rows([thing.name + mark for thing, mark in zip(cells, marks)])}\nall: {sum(map(counted, cells))}"
-    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), answer, steps=True)
-
-
-def counted_mark(things: list, index: int, counted) -> str:
-    """Behind what counts, its number: the last one is the sum. Why facts are said first: see picture_sets.py"""
-    return f" #{sum(map(counted, things[:index + 1]))}" if counted(things[index]) else ""
+    said, n = [], 0
+    for thing in cells:  # what counts gets its number, the last one is the sum: see picture_sets.py
+        n += counted(thing)
+        said.append(f"{thing.name} #{n}" if counted(thing) else thing.name)
+    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{in_rows(said)}\nall: {n}", steps=True)
 
 
 def in_rows(texts: list) -> str:

@@ -2,8 +2,9 @@
 """Several pictures in one prompt and what can be asked of them, after the tasks of MileBench (arXiv 2404.18532):
 finding, comparing, counting over all. Pictures of a set hold few things, so that a set has one answer.
 
-An answer that takes several facts says them before what follows from them (arXiv 2201.11903): so small a model names
-things far better than it counts or compares, so what follows is marked where it can be seen, and in the end copied."""
+An answer that takes several facts says them before what follows from them (arXiv 2201.11903), for so small a model names
+what it sees far better than it counts or compares. What follows is marked where it can be seen, and in the end copied. To
+count, a thing is one word, color or kind: whether this very token stands in the question decides on its mark."""
 import dataclasses
 
 from pictures import CELLS, COLORS, DIGITS, EMPTY, pick, SHAPES, Thing, THINGS
@@ -110,12 +111,10 @@ def ask_count(draw, a_set):
     value = pick(draw, tuple(COLORS) + SHAPES)
     said, n = "", 0
     for picture, cells in enumerate(a_set.cells, 1):
-        names = [thing.name for thing in cells if thing.what]
-        first = next((i for i, name in enumerate(names) if value in name.split()), None)
-        if first is not None:
-            n += 1
-            names[first] += f" #{n}"
-        said += f"picture {picture}: {', '.join(names)}; "
+        words = [thing.color if value in COLORS else thing.what for thing in cells if thing.what]
+        n += value in words
+        marked = ", ".join(f"{word} #{n}" if word == value else word for word in words)
+        said += f"picture {picture}: {marked}; "
     thing = f"something {value}" if value in COLORS else f"a {value}"
     return Question("count pictures", f"How many pictures show {thing}?", f"{said}all: {n}", steps=True)
 

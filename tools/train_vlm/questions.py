@@ -67,15 +67,17 @@ def ask_where(draw, cells):
 
 
 def ask_count(draw, cells):
-    tests = [(shape + ("es" if shape == "cross" else "s"), lambda thing, shape=shape: thing.what == shape)
-             for shape in SHAPES]
-    tests += [(color + " things", lambda thing, color=color: thing.color == color) for color in COLORS]
-    tests += [("digits", lambda thing: thing.what in DIGITS), ("empty cells", lambda thing: not thing.what)]
-    things, counted = pick(draw, tests)
+    """The answer says of each cell the one word that matters and gives what counts its number, the last of which is the
+    sum: see picture_sets.py"""
+    of_kind = [(shape + ("es" if shape == "cross" else "s"), (shape,)) for shape in SHAPES]
+    of_kind += [("digits", DIGITS), ("empty cells", ("empty",))]
+    of_color = [(color + " things", (color,)) for color in COLORS]
+    things, counted = pick(draw, of_kind + of_color)
     said, n = [], 0
-    for thing in cells:  # what counts gets its number, the last one is the sum: see picture_sets.py
-        n += counted(thing)
-        said.append(f"{thing.name} #{n}" if counted(thing) else thing.name)
+    for thing in cells:
+        word = (thing.color if (things, counted) in of_color else thing.what) or "empty"
+        n += word in counted
+        said.append(f"{word} #{n}" if word in counted else word)
     return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{in_rows(said)}\nall: {n}", steps=True)
 
 

@@ -75,7 +75,8 @@ def answer_again(question, cells) -> str:
         word = name.split()[0 if things.endswith(" things") else -1]
         n += word in wanted
         said.append(f"{word} #{n}" if word in wanted else word)
-    return "\n".join(f"row {r + 1}: " + ", ".join(said[4 * r:4 * r + 4]) for r in range(4)) + f"\nall: {n}"
+    rows = "\n".join(f"row {r + 1}: " + ", ".join(said[4 * r:4 * r + 4]) for r in range(4))
+    return f"count {key if len(wanted) == 1 else 'digit'} #\n{rows}\nall: {n}"
 
 
 def check_answers() -> None:
@@ -122,7 +123,7 @@ def check_set_answers() -> None:
                 expect(common in others and other in words[numbers[0]], question.answer)
             elif question.kind == "count pictures":
                 value = question.text.split()[-1].rstrip("?")
-                said, n = "", 0
+                said, n = f"count {value} #; ", 0
                 for i, of in enumerate(lists):
                     words = [name.split()["something" not in question.text] for name in of.split(", ")]
                     n += value in words

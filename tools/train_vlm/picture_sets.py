@@ -4,7 +4,8 @@ finding, comparing, counting over all. Pictures of a set hold few things, so tha
 
 An answer that takes several facts says them before what follows from them (arXiv 2201.11903), for so small a model names
 what it sees far better than it counts or compares. What follows is marked where it can be seen, and in the end copied. To
-count, a thing is one word, color or kind: whether this very token stands in the question decides on its mark."""
+count, a thing is one word, color or kind, and the word with its mark is said first: from then on what follows the word
+is what followed it before, which a language model knows how to say."""
 import dataclasses
 
 from pictures import CELLS, COLORS, DIGITS, EMPTY, pick, SHAPES, Thing, THINGS
@@ -109,7 +110,7 @@ def ask_odd(draw, a_set):
 def ask_count(draw, a_set):
     """Of pictures that show a color or a kind: counted once each."""
     value = pick(draw, tuple(COLORS) + SHAPES)
-    said, n = "", 0
+    said, n = f"count {value} #; ", 0
     for picture, cells in enumerate(a_set.cells, 1):
         words = [thing.color if value in COLORS else thing.what for thing in cells if thing.what]
         n += value in words

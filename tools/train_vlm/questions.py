@@ -67,8 +67,8 @@ def ask_where(draw, cells):
 
 
 def ask_count(draw, cells):
-    """The answer says of each cell the one word that matters and gives what counts its number, the last of which is the
-    sum: see picture_sets.py"""
+    """The answer says what it marks, then of each cell the one word that matters, and gives what counts its number, the
+    last of which is the sum: see picture_sets.py"""
     of_kind = [(shape + ("es" if shape == "cross" else "s"), (shape,)) for shape in SHAPES]
     of_kind += [("digits", DIGITS), ("empty cells", ("empty",))]
     of_color = [(color + " things", (color,)) for color in COLORS]
@@ -78,7 +78,9 @@ def ask_count(draw, cells):
         word = (thing.color if (things, counted) in of_color else thing.what) or "empty"
         n += word in counted
         said.append(f"{word} #{n}" if word in counted else word)
-    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), f"{in_rows(said)}\nall: {n}", steps=True)
+    marked = "digit" if counted == DIGITS else counted[0]
+    answer = f"count {marked} #\n{in_rows(said)}\nall: {n}"
+    return Question("count", pick(draw, COUNT_TEXTS).format(things=things), answer, steps=True)
 
 
 def in_rows(texts: list) -> str:

@@ -13,7 +13,8 @@
 
 namespace fastcache::eval {
 
-// At most; the longest right one of our own datasets, a count over 8 pictures that lists them all, has 154.
+// At most; the longest right one of our own datasets, a count over 8 pictures that lists all they show, has
+// 133.
 constexpr int kAnswerTokens = 224;
 
 struct VisionOptions {

@@ -38,7 +38,7 @@ double share_of_parts(std::string_view wanted, std::string_view answer) {
   return static_cast<double>(n) / static_cast<double>(std::max(right.size(), said.size()));
 }
 
-// "picture 1: red 4 #1; all: 1" -> "1"; all of a text without ':' and ';'.
+// "picture 1: red #1; all: 1" -> "1"; all of a text without ':' and ';'.
 std::string_view last_statement(std::string_view text) {
   text = trimmed(text);
   const size_t mark = text.find_last_of(":;");

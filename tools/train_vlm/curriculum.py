@@ -53,7 +53,7 @@ STAGES = (
           shares=(0.15, 0.45, 0.4), rate_from=0.7, rate_to=0.02),
     Stage("names before counts", 448, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2,
           vqa_patches=48, set_sizes=(4, 8, 8), shares=(0.12, 0.33, 0.55), rate_from=0.7, rate_to=0.45),
-    Stage("marks", 560, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, vqa_patches=24,
+    Stage("marks", 640, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, vqa_patches=24,
           set_sizes=(4, 8, 8), shares=(0.2, 0.4, 0.4), rate_from=0.6, rate_to=0.02),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step

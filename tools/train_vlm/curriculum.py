@@ -16,6 +16,7 @@ ALL = {"describe": 0.5, "row": 1, "column": 1, "cell": 5, "where": 4, "color": 2
        "is empty": 2}
 WEAK = {"describe": 0.3, "row": 0.5, "column": 0.7, "cell": 3, "where": 2, "color": 1, "count": 5, "present": 2,
         "is empty": 1}
+TOLD_APART = WEAK | {"describe": 1.5, "count": 3}  # both answers go row by row, one with whole names
 SETS = {"which picture": 5, "what changed": 1, "odd one out": 1, "count pictures": 3, "list picture": 3}
 WEAK_SETS = {"which picture": 2, "what changed": 2, "odd one out": 1, "count pictures": 3, "list picture": 2}
 VQA_OPEN = {"easy-vqa open": 1.0}
@@ -55,6 +56,8 @@ STAGES = (
           vqa_patches=48, set_sizes=(4, 8, 8), shares=(0.12, 0.33, 0.55), rate_from=0.7, rate_to=0.45),
     Stage("marks", 640, grid=WEAK, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, vqa_patches=24,
           set_sizes=(4, 8, 8), shares=(0.2, 0.4, 0.4), rate_from=0.6, rate_to=0.02),
+    Stage("told apart", 110, grid=TOLD_APART, vqa=VQA_ALL, sets=WEAK_SETS, chains=0.4, grid_pictures=2, vqa_patches=24,
+          set_sizes=(4, 8, 8), shares=(0.5, 0.25, 0.25), rate_from=0.3, rate_to=0.02),
 )
 PATCHES_PICTURES, SET_PICTURES, VQA_PICTURES = 16, 8, 8  # of a step
 RATES = {"vision": 5e-4, "projector": 1e-3, "heads": 1e-3, "adapter": 1e-3}

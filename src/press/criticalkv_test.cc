@@ -178,7 +178,7 @@ TEST(CriticalKv, FirstShareOneIsTheWrappedPressAndZeroGoesByProductsAlone) {
 }
 
 TEST(CriticalKv, AroundAdaKvTheCountsAreAdaKvs) {
-  // Whole pages go, so now and then AdaKV gives two heads the same count: other rows are drawn then.
+  // Of one draw in twenty AdaKV gives both heads the same count: other rows are drawn then.
   uint64_t seed = test_seed();
   Tokens even(2);
   for (int tries = 0; tries < 50 && even[0].size() == even[1].size(); ++tries) {

@@ -69,13 +69,13 @@ def ask_where(draw, cells):
 def ask_count(draw, cells):
     """The answer says what it marks, then of each cell the one word that matters, and gives what counts its number, the
     last of which is the sum: see picture_sets.py"""
-    of_kind = [(shape + ("es" if shape == "cross" else "s"), (shape,)) for shape in SHAPES]
-    of_kind += [("digits", DIGITS), ("empty cells", ("empty",))]
-    of_color = [(color + " things", (color,)) for color in COLORS]
-    things, counted = pick(draw, of_kind + of_color)
+    tests = [(shape + ("es" if shape == "cross" else "s"), (shape,)) for shape in SHAPES]
+    tests += [("digits", DIGITS), ("empty cells", ("empty",))]
+    tests += [(color + " things", (color,)) for color in COLORS]
+    things, counted = pick(draw, tests)
     said, n = [], 0
     for thing in cells:
-        word = (thing.color if (things, counted) in of_color else thing.what) or "empty"
+        word = (thing.color if counted[0] in COLORS else thing.what) or "empty"
         n += word in counted
         said.append(f"{word} #{n}" if word in counted else word)
     marked = "digit" if counted == DIGITS else counted[0]

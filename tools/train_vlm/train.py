@@ -83,13 +83,14 @@ def labels(model: Vlm, seed: int, stream: int, step: int, n: int) -> list:
 
 def loss_of_step(model: Vlm, tokenizer: Tokenizer, settings: Settings, step: int):
     device = model.language.embedding.device
-    if curriculum.stage_at(step)[0].patches:
+    stage, _ = curriculum.stage_at(step)
+    if stage.patches:
         return model.patches_loss(*labels(model, settings.seed, TRAIN, step, curriculum.PATCHES_PICTURES), tokenizer)
     samples = curriculum.samples_of_step(settings.seed, step)
     loss = model.loss(make_batch(samples, tokenizer, model.vision.config.n_patches).to(device))
-    n = curriculum.stage_at(step)[0].vqa_patches
-    if n:
-        told = vqa_data.labelled_pictures(generator(settings.seed, TRAIN, 6, step), n, model.vision.config.patch_pixels)
+    if stage.vqa_patches:
+        told = vqa_data.labelled_pictures(generator(settings.seed, TRAIN, 6, step), stage.vqa_patches,
+                                          model.vision.config.patch_pixels)
         loss = loss + VQA_PATCHES_WEIGHT * model.vqa_patches_loss(*(torch.from_numpy(part).to(device) for part in told))
     return loss
 

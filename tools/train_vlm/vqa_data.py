@@ -13,6 +13,11 @@ from PIL import Image
 from pictures import SIDE_PIXELS
 from questions import Question
 
+COLORS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
+SHAPES = ("circle", "rectangle", "triangle")
+UNKNOWN = -100  # as a class: no loss
+GROUND_DIFFERENCE = 12  # of a channel
+
 
 def folder(split: str) -> pathlib.Path:
     """Found without importing the package."""
@@ -33,12 +38,6 @@ def by_picture(split: str) -> list:
 
 def size(split: str) -> int:
     return len(by_picture(split))
-
-
-COLORS = ("black", "blue", "brown", "gray", "green", "red", "teal", "yellow")
-SHAPES = ("circle", "rectangle", "triangle")
-UNKNOWN = -100  # as a class: no loss
-GROUND_DIFFERENCE = 12  # of a channel
 
 
 def shown(asked: list):

@@ -166,7 +166,11 @@ def parse_arguments():
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"), help="of the language model")
     parser.add_argument("--pause-file", help="training waits while this file exists")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in (MMPROJ_FILE, ADAPTER_FILE) if options.from_files else ():
+        if not (options.from_files / name).is_file():
+            parser.error(f"--from-files {options.from_files}: there is no {name} in it")
+    return options
 
 
 def main() -> None:
